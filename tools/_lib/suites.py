@@ -1,0 +1,127 @@
+"""The kinds of tests: pytest in one environment, the C tests of core, the examples."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Sequence
+
+import machine
+from common import CHECKOUT, WORK, run_group
+from environment import Environment
+from outcome import Outcome, from_junit, from_total, skip
+
+PYTEST_LIMIT = 20 * 60
+CORE_LIMIT = 15 * 60
+EXAMPLE_LIMIT = 120
+
+
+def heading(text: str) -> None:
+    print(f"\n== {text}", flush=True)
+
+
+def report(name: str, outcome: Outcome) -> Outcome:
+    for reason, count in sorted(outcome.reasons.items()):
+        print(f"   skipped {count}x: {reason}")
+    print(f"-- {name}: {outcome}", flush=True)
+    return outcome
+
+
+def failure(name: str, message: str) -> Outcome:
+    print(message, flush=True)
+    return report(name, Outcome(failed=1))
+
+
+def run_pytest(
+    environment: Environment, name: str, arguments: Sequence[str]
+) -> Outcome:
+    """Run pytest, its output shown as it comes; the counts are its report's."""
+    junit = WORK / "results" / f"{name.replace(' ', '-')}.xml"
+    junit.parent.mkdir(parents=True, exist_ok=True)
+    junit.unlink(missing_ok=True)
+    command = environment.command(
+        ["-m", "pytest", "-q", f"--junitxml={junit}", *arguments]
+    )
+    status = run_group(command, _variables(environment), PYTEST_LIMIT)
+    if status is None:
+        return failure(name, f"pytest did not end within {PYTEST_LIMIT} s; killed")
+    if not junit.exists():
+        return failure(name, f"pytest wrote no report; exit status {status}")
+    return report(name, _checked(from_junit(junit), status))
+
+
+def run_core(environment: Environment, kind: str) -> Outcome:
+    """Run the C tests of core as KIND: plain, asan or tsan."""
+    name = f"core {kind}"
+    if not environment.in_rootfs and not _cmocka():
+        if not machine.can_install():
+            return report(
+                name,
+                skip("no cmocka; on Debian: apt-get install libcmocka-dev pkg-config"),
+            )
+        machine.install("libcmocka-dev", "pkg-config")
+    last = ""
+
+    def show(line: str) -> None:
+        nonlocal last
+        if line.strip():
+            last = line
+        if from_total(line) is None:
+            print(f"   {line}", end="", flush=True)
+
+    script = str(CHECKOUT / "tools" / "core-tests")
+    command = environment.command(["--only", kind], program=script)
+    status = run_group(command, _variables(environment), CORE_LIMIT, show)
+    outcome = from_total(last)
+    if status is None or outcome is None:
+        ending = "time limit" if status is None else f"exit status {status}"
+        return failure(name, f"tools/core-tests ended without a total ({ending})")
+    return report(name, _checked(outcome, status))
+
+
+def run_examples(environment: Environment) -> Outcome:
+    """Run every example; it passes when it ends with exit status 0."""
+    outcome = Outcome()
+    for example in sorted((CHECKOUT / "examples").glob("*.py")):
+        lines: list[str] = []
+        command = environment.command([str(example)])
+        variables = _variables(environment)
+        status = run_group(command, variables, EXAMPLE_LIMIT, lines.append)
+        outcome.passed += status == 0
+        outcome.failed += status != 0
+        if status != 0:
+            ending = "time limit" if status is None else f"exit status {status}"
+            print(f"{''.join(lines)}{example.name}: {ending}")
+    return report(f"examples {environment.version}", outcome)
+
+
+def _checked(outcome: Outcome, status: int) -> Outcome:
+    """A gate that ran nothing, or whose exit status tells otherwise, has failed."""
+    if outcome.passed + outcome.skipped + outcome.failed == 0:
+        print("no test ran")
+        outcome.failed += 1
+    elif status != 0 and outcome.failed == 0:
+        print(f"no test failed, but the exit status is {status}")
+        outcome.failed += 1
+    return outcome
+
+
+def _cmocka() -> bool:
+    """Whether meson will find cmocka."""
+    if shutil.which("pkg-config") is None:
+        return False
+    query = subprocess.run(["pkg-config", "--exists", "cmocka"], check=False)
+    return query.returncode == 0
+
+
+def _variables(environment: Environment) -> dict[str, str]:
+    env = environment.variables(os.environ)
+    # A user's own settings of Python would change what is tested.
+    for name in ("PYTHONUNBUFFERED", "PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP"):
+        env.pop(name, None)
+    env["PYTHONDONTWRITEBYTECODE"] = "1"
+    env["HYPOTHESIS_STORAGE_DIRECTORY"] = str(WORK / "hypothesis")
+    env["RUFF_CACHE_DIR"] = str(WORK / "ruff-cache")
+    env["MYPY_CACHE_DIR"] = str(WORK / "mypy-cache")
+    return env
