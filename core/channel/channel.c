@@ -1,0 +1,346 @@
+/* channel.c — the queue, and who is woken when.
+ *
+ * Invariants  count is the length of the list that starts at head; tail is its last
+ *             item. A waiter is in waiting[] exactly from wait's listing until somebody
+ *             takes it off, under mu: a waker, who then signals it, or the waiter
+ *             itself. While a try on a side may succeed and waiters of that side are
+ *             listed, at least as many wake-ups are under way as there are items (or
+ *             places) for them: each put and each get wakes one, and a waiter that was
+ *             woken but leaves for another reason wakes the next.
+ * Locking     mu is a leaf. Items are released and threads are kicked after it was
+ *             given back.
+ */
+#include "core/channel/channel.h"
+
+#include "core/base/alloc.h"
+#include "core/platform/clock.h"
+
+#define SPINS_PER_CLOCK 16 /* looks at the count between two looks at the clock */
+
+si_status
+si_channel_new(int64_t maxsize, int32_t tag, si_channel **out)
+{
+    si_channel *ch = si_calloc(sizeof(*ch));
+    if (ch == NULL) {
+        return SI_NOMEM;
+    }
+    ch->entry.id = -1;
+    ch->entry.destroy = si_channel_destroy;
+    si_store_relaxed(&ch->entry.refs, 1);
+    ch->maxsize = maxsize;
+    ch->tag = tag;
+    *out = ch;
+    return SI_OK;
+}
+
+static void
+release_all(si_item *item)
+{
+    while (item != NULL) {
+        si_item *next = item->next;
+        item->release(item);
+        item = next;
+    }
+}
+
+void
+si_channel_destroy(si_entry *entry)
+{
+    /* Without the lock: the last reference is gone. */
+    si_channel *ch = (si_channel *)entry;
+    release_all(ch->head);
+    si_free(ch);
+}
+
+int64_t
+si_channel_count(const si_channel *ch)
+{
+    return si_load_acquire(&ch->count);
+}
+
+bool
+si_channel_is_full(const si_channel *ch)
+{
+    return ch->maxsize > 0 && si_channel_count(ch) >= ch->maxsize;
+}
+
+static bool
+may_succeed(const si_channel *ch, si_side side)
+{
+    return side == SI_SIDE_GET ? si_channel_count(ch) > 0 : !si_channel_is_full(ch);
+}
+
+/* The list of waiters. A waiter whose neighbours are NULL is in it only as its head. */
+
+static void
+list_append(si_wait_list *list, si_waiter *w)
+{
+    w->next = NULL;
+    w->prev = list->tail;
+    if (list->tail != NULL) {
+        list->tail->next = w;
+    }
+    else {
+        list->head = w;
+    }
+    list->tail = w;
+}
+
+static bool
+list_contains(const si_wait_list *list, const si_waiter *w)
+{
+    return w->prev != NULL || list->head == w;
+}
+
+static void
+list_remove(si_wait_list *list, si_waiter *w)
+{
+    if (w->prev != NULL) {
+        w->prev->next = w->next;
+    }
+    else {
+        list->head = w->next;
+    }
+    if (w->next != NULL) {
+        w->next->prev = w->prev;
+    }
+    else {
+        list->tail = w->prev;
+    }
+    w->next = NULL;
+    w->prev = NULL;
+}
+
+/* Takes the longest waiter of that side off its list and signals it, if a try may
+ * succeed. Returns the waiter if it needs a kick once the lock is free. */
+static si_waiter *
+wake_one(si_channel *ch, si_side side) SI_REQUIRES(ch->mu);
+
+static si_waiter *
+wake_one(si_channel *ch, si_side side)
+{
+    si_waiter *w = ch->waiting[side].head;
+    if (w == NULL || !may_succeed(ch, side)) {
+        return NULL;
+    }
+    list_remove(&ch->waiting[side], w);
+    return si_waiter_signal(w) ? w : NULL;
+}
+
+static void
+kick(si_waiter *w)
+{
+    if (w != NULL) {
+        si_waiter_kick(w);
+    }
+}
+
+static void
+add_to_count(si_channel *ch, int64_t change) SI_REQUIRES(ch->mu);
+
+static void
+add_to_count(si_channel *ch, int64_t change)
+{
+    si_store_release(&ch->count, si_load_relaxed(&ch->count) + change);
+}
+
+si_status
+si_channel_try_put(si_channel *ch, si_item *item)
+{
+    item->next = NULL;
+    si_mutex_lock(&ch->mu);
+    if (si_channel_is_full(ch)) {
+        si_mutex_unlock(&ch->mu);
+        return SI_FULL;
+    }
+    if (ch->tail != NULL) {
+        ch->tail->next = item;
+    }
+    else {
+        ch->head = item;
+    }
+    ch->tail = item;
+    add_to_count(ch, 1);
+    si_waiter *woken = wake_one(ch, SI_SIDE_GET);
+    si_mutex_unlock(&ch->mu);
+    kick(woken);
+    return SI_OK;
+}
+
+si_status
+si_channel_try_get(si_channel *ch, si_item **out)
+{
+    if (si_channel_count(ch) == 0) {
+        return SI_EMPTY;
+    }
+    si_mutex_lock(&ch->mu);
+    si_item *item = ch->head;
+    if (item == NULL) {
+        si_mutex_unlock(&ch->mu);
+        return SI_EMPTY;
+    }
+    ch->head = item->next;
+    if (ch->head == NULL) {
+        ch->tail = NULL;
+    }
+    add_to_count(ch, -1);
+    si_waiter *woken = wake_one(ch, SI_SIDE_PUT);
+    si_mutex_unlock(&ch->mu);
+    kick(woken);
+    item->next = NULL;
+    *out = item;
+    return SI_OK;
+}
+
+void
+si_channel_unget(si_channel *ch, si_item *item)
+{
+    si_mutex_lock(&ch->mu);
+    item->next = ch->head;
+    ch->head = item;
+    if (ch->tail == NULL) {
+        ch->tail = item;
+    }
+    add_to_count(ch, 1);
+    si_waiter *woken = wake_one(ch, SI_SIDE_GET);
+    si_mutex_unlock(&ch->mu);
+    kick(woken);
+}
+
+/* As si_channel_pass_on; false if nobody was there to be woken or a try would fail. */
+static bool
+wake_next(si_channel *ch, si_side side)
+{
+    si_mutex_lock(&ch->mu);
+    bool found = ch->waiting[side].head != NULL && may_succeed(ch, side);
+    si_waiter *woken = wake_one(ch, side);
+    si_mutex_unlock(&ch->mu);
+    kick(woken);
+    return found;
+}
+
+void
+si_channel_pass_on(si_channel *ch, si_side side)
+{
+    (void)wake_next(ch, side);
+}
+
+si_status
+si_channel_spin(const si_channel *ch, si_side side, const si_waiter *w,
+                int64_t deadline_ns)
+{
+    if (si_cpu_count() == 1) {
+        return SI_TIMEOUT; /* Whoever could end the wait needs this CPU. */
+    }
+    int64_t end = si_deadline_after(SI_SPIN_NS);
+    if (end > deadline_ns) {
+        end = deadline_ns;
+    }
+    do {
+        for (int i = 0; i < SPINS_PER_CLOCK; i++) {
+            if (si_load_acquire(&w->word) == SI_WAITER_INTERRUPTED) {
+                return SI_INTERRUPTED;
+            }
+            if (may_succeed(ch, side)) {
+                return SI_OK;
+            }
+            si_cpu_relax();
+        }
+    } while (si_now_ns() < end);
+    return SI_TIMEOUT;
+}
+
+/* Takes w off its list. If a waker was faster, its wake-up goes to the next waiter. */
+static void
+leave_list(si_channel *ch, si_side side, si_waiter *w)
+{
+    si_waiter *woken = NULL;
+    si_mutex_lock(&ch->mu);
+    if (list_contains(&ch->waiting[side], w)) {
+        list_remove(&ch->waiting[side], w);
+    }
+    else {
+        woken = wake_one(ch, side);
+    }
+    si_mutex_unlock(&ch->mu);
+    kick(woken);
+}
+
+si_status
+si_channel_wait(si_channel *ch, si_side side, si_waiter *w, int64_t deadline_ns)
+{
+    si_status status = si_channel_spin(ch, side, w, deadline_ns);
+    return status == SI_TIMEOUT ? si_channel_park(ch, side, w, deadline_ns) : status;
+}
+
+si_status
+si_channel_park(si_channel *ch, si_side side, si_waiter *w, int64_t deadline_ns)
+{
+    si_mutex_lock(&ch->mu);
+    if (may_succeed(ch, side)) {
+        si_mutex_unlock(&ch->mu);
+        return SI_OK;
+    }
+    list_append(&ch->waiting[side], w);
+    si_mutex_unlock(&ch->mu);
+    si_status status = si_waiter_park(w, deadline_ns);
+    if (status != SI_OK) {
+        leave_list(ch, side, w);
+    }
+    return status;
+}
+
+/* Unlinks the items that end with their owner and marks its other ones. Returns the
+ * unlinked ones; *removed says how many. */
+static si_item *
+apply_policies(si_channel *ch, int64_t owner, int64_t *removed) SI_REQUIRES(ch->mu);
+
+static si_item *
+apply_policies(si_channel *ch, int64_t owner, int64_t *removed)
+{
+    si_item *gone = NULL;
+    si_item *last_kept = NULL;
+    si_item **link = &ch->head;
+    *removed = 0;
+    while (*link != NULL) {
+        si_item *item = *link;
+        bool is_owners = item->owner == owner && !item->unbound;
+        if (is_owners && item->policy == SI_UNBOUND_REMOVE) {
+            *link = item->next;
+            item->next = gone;
+            gone = item;
+            ++*removed;
+            continue;
+        }
+        if (is_owners && item->policy != SI_UNBOUND_KEEP) {
+            item->unbound = true;
+        }
+        last_kept = item;
+        link = &item->next;
+    }
+    ch->tail = last_kept;
+    return gone;
+}
+
+void
+si_channel_owner_gone(si_channel *ch, int64_t owner)
+{
+    int64_t removed;
+    si_mutex_lock(&ch->mu);
+    si_item *gone = apply_policies(ch, owner, &removed);
+    add_to_count(ch, -removed);
+    si_mutex_unlock(&ch->mu);
+    /* A producer for each free place, one at a time: a kick wants the lock free. */
+    while (removed-- > 0 && wake_next(ch, SI_SIDE_PUT)) {
+    }
+    release_all(gone);
+}
+
+void
+si_channel_after_fork(si_channel *ch)
+{
+    si_mutex_lock(&ch->mu);
+    ch->waiting[SI_SIDE_GET] = (si_wait_list){NULL, NULL};
+    ch->waiting[SI_SIDE_PUT] = (si_wait_list){NULL, NULL};
+    si_mutex_unlock(&ch->mu);
+}

@@ -1,0 +1,78 @@
+#include <elf.h>
+#include <string.h>
+
+#include "core/elf/machine.h"
+
+#if !defined(__x86_64__)
+#error "core/elf has no machine part for this processor yet; see core/elf/machine.h"
+#endif
+
+const uint16_t si_elf_machine = EM_X86_64;
+
+bool
+si_elf_is_relative(uint32_t relocation_type)
+{
+    return relocation_type == R_X86_64_RELATIVE;
+}
+
+bool
+si_elf_is_absolute(uint32_t relocation_type)
+{
+    return relocation_type == R_X86_64_64;
+}
+
+void
+si_elf_write_stub(uint8_t *code, const void *owner, unsigned argument,
+                  uintptr_t target)
+{
+    /* movabs $owner, rdi | rsi | rdx | rcx | r8 | r9 */
+    static const uint8_t load[6][2] = {
+        {0x48, 0xbf}, {0x48, 0xbe}, {0x48, 0xba},
+        {0x48, 0xb9}, {0x49, 0xb8}, {0x49, 0xb9},
+    };
+    static const uint8_t endbr64[4] = {0xf3, 0x0f, 0x1e, 0xfa};
+    static const uint8_t load_r11[2] = {0x49, 0xbb};
+    static const uint8_t jump_r11[3] = {0x41, 0xff, 0xe3};
+    uint64_t owner_word = (uint64_t)(uintptr_t)owner;
+    uint64_t target_word = (uint64_t)target;
+    memset(code, 0xcc, SI_ELF_STUB_SIZE); /* int3: nothing may run into the padding */
+    memcpy(code, endbr64, 4);
+    memcpy(code + 4, load[argument], 2);
+    memcpy(code + 6, &owner_word, 8);
+    memcpy(code + 14, load_r11, 2);
+    memcpy(code + 16, &target_word, 8);
+    memcpy(code + 24, jump_r11, 3);
+}
+
+bool
+si_elf_read_getter(const uint8_t *code, size_t available, uint64_t address,
+                   uint64_t *object, bool *jumps)
+{
+    static const uint8_t endbr64[4] = {0xf3, 0x0f, 0x1e, 0xfa};
+    size_t at = 0;
+    int32_t distance;
+    if (available >= 4 && memcmp(code, endbr64, 4) == 0) {
+        at = 4;
+    }
+    /* lea distance(%rip), %rdi | %rax */
+    if (available - at < 8 || code[at] != 0x48 || code[at + 1] != 0x8d ||
+        (code[at + 2] != 0x3d && code[at + 2] != 0x05)) {
+        return false;
+    }
+    bool is_argument = code[at + 2] == 0x3d;
+    memcpy(&distance, code + at + 3, 4);
+    at += 7;
+    *object = address + at + (uint64_t)(int64_t)distance;
+    *jumps = is_argument;
+    if (!is_argument) {
+        return code[at] == 0xc3; /* ret */
+    }
+    /* jmp rel32; or, through the table of addresses, [bnd] jmp *disp32(%rip) */
+    if (available - at >= 1 && code[at] == 0xe9) {
+        return true;
+    }
+    if (available - at >= 1 && code[at] == 0xf2) {
+        at++;
+    }
+    return available - at >= 2 && code[at] == 0xff && code[at + 1] == 0x25;
+}

@@ -1,0 +1,26 @@
+#include "core/platform/pages.h"
+
+#include <stdint.h>
+
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
+/* From here on a large page pays; smaller memory rarely contains a whole one. */
+#define WORTH ((size_t)4 << 20)
+#define PAGE ((uintptr_t)4096)
+
+void
+si_pages_expect(void *data, size_t size)
+{
+    if (size < WORTH) {
+        return;
+    }
+#if defined(__linux__) && defined(MADV_HUGEPAGE)
+    uintptr_t start = ((uintptr_t)data + PAGE - 1) & ~(PAGE - 1);
+    uintptr_t end = ((uintptr_t)data + size) & ~(PAGE - 1);
+    (void)madvise((void *)start, end - start, MADV_HUGEPAGE);
+#else
+    (void)data;
+#endif
+}

@@ -1,0 +1,12 @@
+/* pages.h — what the operating system should know about large memory. */
+#ifndef SI_PLATFORM_PAGES_H
+#define SI_PLATFORM_PAGES_H
+
+#include <stddef.h>
+
+/* Says that the size bytes at data will be filled soon and are worth large pages: fewer
+ * page faults on the way. Only a hint. Never fails, never blocks, any thread. */
+void
+si_pages_expect(void *data, size_t size);
+
+#endif /* SI_PLATFORM_PAGES_H */

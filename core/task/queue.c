@@ -1,0 +1,328 @@
+/* queue.c — see queue.h.
+ *
+ * No task is left behind: a putter that skips the wake-up because a worker spins relies on
+ * that worker looking at the queue under mu before it sleeps (append_sleeper), and on it
+ * passing the wake-up on when it takes one of several (try_get).
+ */
+#include "core/task/queue.h"
+
+#include <stddef.h>
+
+#include "core/platform/clock.h"
+
+#define SPINS_PER_CLOCK 32
+
+/* --- sleepers ------------------------------------------------------------------------ */
+
+static void
+append(si_task_sleepers *list, si_waiter *w)
+{
+    w->next = NULL;
+    w->prev = list->tail;
+    if (list->tail != NULL) {
+        list->tail->next = w;
+    }
+    else {
+        list->head = w;
+    }
+    list->tail = w;
+}
+
+static void
+detach(si_task_sleepers *list, si_waiter *w)
+{
+    if (w->prev != NULL) {
+        w->prev->next = w->next;
+    }
+    else {
+        list->head = w->next;
+    }
+    if (w->next != NULL) {
+        w->next->prev = w->prev;
+    }
+    else {
+        list->tail = w->prev;
+    }
+    w->next = NULL;
+    w->prev = NULL;
+}
+
+static bool
+contains(const si_task_sleepers *list, const si_waiter *w)
+{
+    return w->prev != NULL || list->head == w;
+}
+
+/* Takes the worker that fell asleep last (its caches are warm) or the putter that waits
+ * longest. -> the waiter if it needs a kick once the lock is free */
+static si_waiter *
+wake_worker(si_task_queue *q) SI_REQUIRES(q->mu)
+{
+    si_waiter *w = q->workers.tail;
+    if (w == NULL) {
+        return NULL;
+    }
+    detach(&q->workers, w);
+    si_store_release(&q->sleeping, si_load_relaxed(&q->sleeping) - 1);
+    return si_waiter_signal(w) ? w : NULL;
+}
+
+static si_waiter *
+wake_putter(si_task_queue *q) SI_REQUIRES(q->mu)
+{
+    si_waiter *w = q->putters.head;
+    if (w == NULL) {
+        return NULL;
+    }
+    detach(&q->putters, w);
+    return si_waiter_signal(w) ? w : NULL;
+}
+
+static void
+kick(si_waiter *w)
+{
+    if (w != NULL) {
+        si_waiter_kick(w);
+    }
+}
+
+/* --- putting ------------------------------------------------------------------------- */
+
+static bool
+is_full(const si_task_queue *q)
+{
+    return q->limit != 0 && si_load_relaxed(&q->count) >= q->limit;
+}
+
+/* -> a worker to kick, or NULL */
+static si_waiter *
+insert(si_task_queue *q, si_task *task) SI_REQUIRES(q->mu)
+{
+    task->next = NULL;
+    task->prev = q->tail;
+    task->queued = true;
+    if (q->tail != NULL) {
+        q->tail->next = task;
+    }
+    else {
+        q->head = task;
+    }
+    q->tail = task;
+    uint64_t count = si_load_relaxed(&q->count) + 1;
+    si_store_release(&q->count, count);
+    if (count <= si_load_relaxed(&q->spinning)) {
+        return NULL; /* the worker that spins sees it */
+    }
+    return wake_worker(q);
+}
+
+si_status
+si_task_queue_put(si_task_queue *q, si_task *task)
+{
+    si_task_hold(task);
+    si_mutex_lock(&q->mu);
+    bool closed = si_load_relaxed(&q->closed) != 0;
+    if (SI_UNLIKELY(closed || is_full(q))) {
+        si_mutex_unlock(&q->mu);
+        si_task_drop(task);
+        return closed ? SI_CLOSED : SI_FULL;
+    }
+    si_waiter *woken = insert(q, task);
+    si_mutex_unlock(&q->mu);
+    kick(woken);
+    return SI_OK;
+}
+
+void
+si_task_queue_put_back(si_task_queue *q, si_task *task)
+{
+    si_task_hold(task);
+    si_mutex_lock(&q->mu);
+    (void)si_and_seq_cst(&task->word, ~(SI_TASK_RUNNING | SI_TASK_CLAIMED));
+    si_waiter *woken = insert(q, task);
+    si_mutex_unlock(&q->mu);
+    kick(woken);
+}
+
+si_status
+si_task_queue_wait_put(si_task_queue *q, si_waiter *w, int64_t deadline_ns)
+{
+    si_mutex_lock(&q->mu);
+    bool ready = si_load_relaxed(&q->closed) != 0 || !is_full(q);
+    if (!ready) {
+        append(&q->putters, w);
+    }
+    si_mutex_unlock(&q->mu);
+    if (ready) {
+        return SI_OK;
+    }
+    si_status status = si_waiter_park(w, deadline_ns);
+    si_waiter *next = NULL;
+    si_mutex_lock(&q->mu);
+    if (contains(&q->putters, w)) {
+        detach(&q->putters, w);
+    }
+    else if (status != SI_OK && !is_full(q)) {
+        next = wake_putter(q); /* the wake-up that this one cannot use */
+    }
+    si_mutex_unlock(&q->mu);
+    kick(next);
+    return status;
+}
+
+/* --- getting ------------------------------------------------------------------------- */
+
+static void
+unlink_task(si_task_queue *q, si_task *task) SI_REQUIRES(q->mu)
+{
+    if (task->prev != NULL) {
+        task->prev->next = task->next;
+    }
+    else {
+        q->head = task->next;
+    }
+    if (task->next != NULL) {
+        task->next->prev = task->prev;
+    }
+    else {
+        q->tail = task->prev;
+    }
+    task->queued = false;
+    si_store_release(&q->count, si_load_relaxed(&q->count) - 1);
+}
+
+static si_task *
+get(si_task_queue *q, uint32_t bits)
+{
+    if (si_load_acquire(&q->count) == 0) {
+        return NULL;
+    }
+    si_waiter *worker = NULL;
+    si_waiter *putter = NULL;
+    si_mutex_lock(&q->mu);
+    si_task *task = q->head;
+    if (task != NULL) {
+        unlink_task(q, task);
+        (void)si_or_seq_cst(&task->word, bits);
+        if (si_load_relaxed(&q->count) > si_load_relaxed(&q->spinning)) {
+            worker = wake_worker(q);
+        }
+        putter = wake_putter(q);
+    }
+    si_mutex_unlock(&q->mu);
+    kick(worker);
+    kick(putter);
+    return task;
+}
+
+si_task *
+si_task_queue_try_get(si_task_queue *q)
+{
+    return get(q, SI_TASK_RUNNING);
+}
+
+si_task *
+si_task_queue_remove_any(si_task_queue *q)
+{
+    return get(q, 0);
+}
+
+static bool
+may_get(const si_task_queue *q)
+{
+    return si_load_acquire(&q->count) != 0 || si_load_acquire(&q->closed) != 0;
+}
+
+/* One worker at a time spins. -> whether a get may succeed or w was woken */
+static bool
+spin(si_task_queue *q, const si_waiter *w, int64_t deadline_ns)
+{
+    uint32_t nobody = 0;
+    if (si_cpu_count() == 1 || !si_cas_seq_cst(&q->spinning, &nobody, 1)) {
+        return may_get(q);
+    }
+    int64_t end = si_deadline_after(SI_SPIN_NS);
+    if (end > deadline_ns) {
+        end = deadline_ns;
+    }
+    bool found = false;
+    do {
+        for (int i = 0; i < SPINS_PER_CLOCK && !found; i++) {
+            found = may_get(q) || si_load_acquire(&w->word) != SI_WAITER_ARMED;
+            si_cpu_relax();
+        }
+    } while (!found && si_now_ns() < end);
+    si_store_seq_cst(&q->spinning, 0);
+    return found;
+}
+
+si_status
+si_task_queue_wait_get(si_task_queue *q, si_waiter *w, int64_t deadline_ns)
+{
+    if (spin(q, w, deadline_ns)) {
+        return SI_OK;
+    }
+    si_mutex_lock(&q->mu);
+    bool ready = may_get(q);
+    if (!ready) {
+        append(&q->workers, w);
+        si_store_release(&q->sleeping, si_load_relaxed(&q->sleeping) + 1);
+    }
+    si_mutex_unlock(&q->mu);
+    if (ready) {
+        return SI_OK;
+    }
+    si_status status = si_waiter_park(w, deadline_ns);
+    si_waiter *next = NULL;
+    si_mutex_lock(&q->mu);
+    if (contains(&q->workers, w)) {
+        detach(&q->workers, w);
+        si_store_release(&q->sleeping, si_load_relaxed(&q->sleeping) - 1);
+    }
+    else if (status != SI_OK && si_load_relaxed(&q->count) > 0) {
+        next = wake_worker(q); /* the wake-up that this one cannot use */
+    }
+    si_mutex_unlock(&q->mu);
+    kick(next);
+    return status;
+}
+
+/* --- the end ------------------------------------------------------------------------- */
+
+bool
+si_task_queue_cancel(si_task_queue *q, si_task *task)
+{
+    si_waiter *putter = NULL;
+    si_mutex_lock(&q->mu);
+    bool inside = task->queued && si_task_claim(task);
+    if (inside) {
+        unlink_task(q, task);
+        putter = wake_putter(q);
+    }
+    si_mutex_unlock(&q->mu);
+    kick(putter);
+    if (inside) {
+        si_task_finish(task, SI_TASK_CANCELLED);
+        si_task_drop(task);
+    }
+    return inside;
+}
+
+void
+si_task_queue_close(si_task_queue *q)
+{
+    si_waiter *w;
+    si_mutex_lock(&q->mu);
+    si_store_release(&q->closed, 1);
+    si_mutex_unlock(&q->mu);
+    do {
+        si_mutex_lock(&q->mu);
+        bool any = q->workers.head != NULL || q->putters.head != NULL;
+        w = q->workers.head != NULL ? wake_worker(q) : wake_putter(q);
+        si_mutex_unlock(&q->mu);
+        kick(w);
+        if (!any) {
+            return;
+        }
+    } while (true);
+}

@@ -1,0 +1,84 @@
+/* queue.h — the tasks that wait for a worker, first come, first served.
+ *
+ * Model      Many threads put, many workers get. A worker that finds nothing spins for
+ *            SI_SPIN_NS, one of them at a time, then sleeps. A put wakes a sleeper unless
+ *            a spinning worker will see the task; a worker that leaves tasks behind wakes
+ *            the next one, so that no task waits while a worker sleeps.
+ * Ownership  The queue holds one reference to each task inside it.
+ * Locking    mu, a leaf.
+ */
+#ifndef SI_TASK_QUEUE_H
+#define SI_TASK_QUEUE_H
+
+#include "core/task/task.h"
+
+typedef struct si_task_sleepers {
+    si_waiter *head;
+    si_waiter *tail;
+} si_task_sleepers;
+
+typedef struct si_task_queue {
+    si_mutex mu;
+    si_task *head SI_GUARDED_BY(mu);
+    si_task *tail SI_GUARDED_BY(mu);
+    si_atomic_u64 count;    /* tasks inside; written under mu, read anywhere */
+    uint64_t limit;         /* 0: unbounded; never changes */
+    si_atomic_u32 closed;   /* no more puts; written under mu */
+    si_atomic_u32 spinning; /* 1 while a worker spins */
+    si_atomic_u32 sleeping; /* workers on the list; written under mu */
+    si_task_sleepers workers SI_GUARDED_BY(mu);
+    si_task_sleepers putters SI_GUARDED_BY(mu);
+} si_task_queue;
+
+/* Appends task, taking a reference of its own. Never blocks, any thread.
+ * -> SI_OK | SI_FULL | SI_CLOSED */
+SI_NODISCARD si_status
+si_task_queue_put(si_task_queue *q, si_task *task);
+
+/* Puts a task that a worker took back at the end, PENDING again, even into a queue that
+ * is full or closed. Takes a reference. */
+void
+si_task_queue_put_back(si_task_queue *q, si_task *task);
+
+/* Waits until a put may succeed. Not attached; the caller has armed w.
+ * -> SI_OK (try again) | SI_TIMEOUT | SI_INTERRUPTED */
+SI_NODISCARD si_status
+si_task_queue_wait_put(si_task_queue *q, si_waiter *w, int64_t deadline_ns);
+
+/* Takes the oldest task, marks it RUNNING and gives its reference to the caller; NULL if
+ * there is none. Never blocks. */
+si_task *
+si_task_queue_try_get(si_task_queue *q);
+
+/* Waits until there may be a task, or the queue is closed, or w is woken. Not attached;
+ * the caller has armed w. -> SI_OK (try) | SI_TIMEOUT | SI_INTERRUPTED */
+SI_NODISCARD si_status
+si_task_queue_wait_get(si_task_queue *q, si_waiter *w, int64_t deadline_ns);
+
+/* Takes task out before a worker has it, marks it CANCELLED and tells everybody.
+ * -> whether it was inside; otherwise it runs or has ended */
+bool
+si_task_queue_cancel(si_task_queue *q, si_task *task);
+
+/* The oldest task with its reference, without marking it; NULL: none. For a queue that
+ * nobody will work on any more: the caller ends it. */
+si_task *
+si_task_queue_remove_any(si_task_queue *q);
+
+/* Refuses puts and wakes everybody. Idempotent. Any thread. */
+void
+si_task_queue_close(si_task_queue *q);
+
+static inline bool
+si_task_queue_is_closed(const si_task_queue *q)
+{
+    return si_load_acquire(&q->closed) != 0;
+}
+
+static inline uint64_t
+si_task_queue_count(const si_task_queue *q)
+{
+    return si_load_acquire(&q->count);
+}
+
+#endif /* SI_TASK_QUEUE_H */
