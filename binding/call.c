@@ -1,0 +1,104 @@
+/* call.c — Interpreter.call(); see execute.h.
+ *
+ * The caller stays in the call until it is over, so what it sends may be read in place
+ * (SIPY_SYNC). The result is copied: its interpreter goes on.
+ */
+#include "binding/execute.h"
+#include "binding/failure.h"
+#include "binding/run.h"
+
+/* How a visit ended. */
+typedef enum visit_end {
+    VISIT_OK,           /* the result is in the image */
+    VISIT_RAISED,       /* the function raised */
+    VISIT_NOT_DECODED,  /* function or arguments could not be built there */
+    VISIT_NOT_RETURNED, /* the result cannot cross */
+} visit_end;
+
+/* Attached to the target: makes the call and packs its result. */
+static visit_end
+visit(sipy_home *home, const sipy_image *request, sipy_image *reply,
+      sipy_failure *failure)
+{
+    sipy_stage stage = SIPY_DECODING;
+    PyObject *result = sipy_run_call(home->transfer, request, &stage);
+    visit_end end = stage == SIPY_DECODING ? VISIT_NOT_DECODED : VISIT_RAISED;
+    if (result != NULL) {
+        end = sipy_encode(home->transfer, result, SIPY_ASYNC, reply) == 0
+                  ? VISIT_OK
+                  : VISIT_NOT_RETURNED;
+        Py_DECREF(result);
+    }
+    if (end != VISIT_OK) {
+        sipy_failure_capture(failure, home);
+    }
+    return end;
+}
+
+static PyObject *
+conclude(sipy_state *state, visit_end end, const sipy_image *reply,
+         const sipy_failure *failure)
+{
+    sipy_home *home = sipy_home_of(state);
+    if (home == NULL) {
+        return NULL;
+    }
+    switch (end) {
+        case VISIT_OK:
+            return sipy_decode(home->transfer, reply);
+        case VISIT_RAISED:
+            return sipy_failure_raise(failure, home, state);
+        case VISIT_NOT_DECODED:
+            return sipy_failure_raise_as(failure, state->NotShareableError,
+                                         "the call could not be rebuilt in the other "
+                                         "interpreter");
+        case VISIT_NOT_RETURNED:
+            break;
+    }
+    return sipy_failure_raise_as(failure, state->NotShareableError,
+                                 "the result cannot be sent back");
+}
+
+/* Runs the request in interp. The image is the caller's. */
+static PyObject *
+make_call(sipy_state *state, sipy_interp *interp, const sipy_image *request)
+{
+    sipy_run run;
+    sipy_failure failure = {0};
+    sipy_image reply;
+    if (sipy_run_begin(&run, state, interp, "make a call in") < 0) {
+        return NULL;
+    }
+    sipy_image_init(&reply);
+    sipy_run_attach(&run);
+    visit_end end = visit(interp->home, request, &reply, &failure);
+    sipy_run_detach(&run);
+    sipy_run_end(&run);
+    PyObject *result = conclude(state, end, &reply, &failure);
+    sipy_image_fini(&reply);
+    sipy_failure_fini(&failure);
+    return sipy_run_conclude(&run, state, result);
+}
+
+PyObject *
+sipy_call(sipy_state *state, sipy_interp *interp, PyObject *func, PyObject *const *args,
+          Py_ssize_t nargs, PyObject *kwnames)
+{
+    sipy_home *home = sipy_home_of(state);
+    if (home == NULL) {
+        return NULL;
+    }
+    if (!PyCallable_Check(func)) {
+        PyErr_Format(PyExc_TypeError, "expected a callable, got %R", func);
+        return NULL;
+    }
+    PyObject *result = NULL;
+    sipy_image request;
+    sipy_image_init(&request);
+    if (sipy_encode_call(home->transfer, func, args, (size_t)nargs, kwnames, SIPY_SYNC,
+                         &request) == 0) {
+        result = make_call(state, interp, &request);
+    }
+    sipy_image_fini(&request);
+    return result;
+}

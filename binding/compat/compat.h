@@ -1,0 +1,135 @@
+/* compat.h — everything that differs between CPython 3.12, 3.13, 3.14 and 3.15.
+ *
+ * The only folder that may look at PY_VERSION_HEX. Each shim names the change of
+ * CPython that made it necessary and when it can go. The private functions declared
+ * here are exported by every supported CPython with the same signature.
+ */
+#ifndef SIPY_COMPAT_COMPAT_H
+#define SIPY_COMPAT_COMPAT_H
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+/* Not part of Python.h, and useless without it. */
+#include <marshal.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#if PY_VERSION_HEX < 0x030C0000
+#error "subinterpreters needs CPython 3.12 or newer"
+#endif
+#ifdef Py_GIL_DISABLED
+#error "subinterpreters does not support free-threaded builds of CPython yet"
+#endif
+
+/* The interpreter with that id, or NULL with InterpreterNotFoundError (3.12:
+ * RuntimeError) set. Takes the runtime's lock; the result may end right after. */
+PyInterpreterState *
+sipy_compat_find(int64_t id);
+
+/* Whether any interpreter with that id exists; sets no exception. Attached. */
+bool
+sipy_compat_exists(int64_t id);
+
+/* Whether the interpreter is past its initialisation. 3.12 cannot tell: true. */
+bool
+sipy_compat_is_ready(PyInterpreterState *interp);
+
+/* Where the interpreter came from, as CPython's module words it ("C-API", ...). */
+const char *
+sipy_compat_whence(PyInterpreterState *interp);
+
+/* Marks the current thread state as the one that runs its interpreter's __main__, so
+ * that CPython's own module sees "running" too. -> 0, or -1 with an exception set. */
+int
+sipy_compat_set_running(PyInterpreterState *interp);
+
+void
+sipy_compat_unset_running(PyInterpreterState *interp);
+
+/* Whether CPython considers the interpreter's __main__ as running. */
+bool
+sipy_compat_is_running(PyInterpreterState *interp);
+
+/* Queues fn(arg) to run at a bytecode boundary of some thread of interp. Needs no
+ * thread state. fn must return 0. -> 0, or -1 when the interpreter's queue is full. */
+int
+sipy_compat_add_pending(PyInterpreterState *interp, int (*fn)(void *), void *arg);
+
+/* Has fn(data) called, attached, while the current interpreter is being ended, after
+ * its threads are joined. It cannot be taken back. -> 0 | -1 with an exception. */
+int
+sipy_compat_at_end(PyInterpreterState *interp, void (*fn)(void *), void *data);
+
+/* Whether the process has begun to finalize Python. Any thread. */
+bool
+sipy_compat_runtime_finalizing(void);
+
+/* The current thread state, or NULL when not attached. */
+PyThreadState *
+sipy_compat_current(void);
+
+/* A strong reference to what weak reference ref points to, or NULL (no exception). */
+PyObject *
+sipy_compat_weakref_get(PyObject *ref);
+
+/* The classes that CPython itself raises, new reference; NULL without an exception
+ * where this version has none (then the module makes its own). */
+PyObject *
+sipy_compat_interpreter_error(void);
+PyObject *
+sipy_compat_not_found_error(void);
+/* May also return NULL with an exception (import failed). */
+PyObject *
+sipy_compat_not_shareable_error(void);
+
+/* Drops what one call may have left in a thread state that the next call reuses:
+ * context variables, tracing and profiling functions, a late asynchronous exception. */
+void
+sipy_compat_reset_thread(PyThreadState *ts);
+
+/* Has the static exception class exc raised in ts at its next bytecode boundary. May be
+ * called from a signal handler of the thread that ts is attached in; takes no lock. */
+void
+sipy_compat_raise_soon(PyThreadState *ts, PyObject *exc);
+
+/* Takes back what sipy_compat_raise_soon or SetAsyncExc asked for and was not raised yet:
+ * new reference, or NULL. Attached through ts. */
+PyObject *
+sipy_compat_take_async(PyThreadState *ts);
+
+/* Calls func as PyObject_Vectorcall does, on a thread state without a frame. Before 3.14
+ * the builtins that look at their caller's namespaces (eval, dir, ...) fail there; they
+ * get a frame in __main__. -> new reference | NULL */
+PyObject *
+sipy_compat_call(PyObject *func, PyObject *const *args, size_t nargsf, PyObject *kwnames);
+
+/* Whether every return of code gives None. -> 1 | 0 | -1 with an exception. */
+int
+sipy_compat_returns_only_none(PyCodeObject *code);
+
+/* Readies a fresh interpreter (attached, first thread state) for this version: 3.12
+ * must import threading there first. -> 0 | -1 with an exception. */
+int
+sipy_compat_after_create(void);
+
+/* The last step, attached, before Py_EndInterpreter on a thread that may not be the
+ * one that created the interpreter. Clears any error of its own. */
+void
+sipy_compat_before_end(void);
+
+/* Imports in the main interpreter what 3.12 and 3.13 must have loaded there before
+ * another interpreter does (shared state of _datetime). -> 0 | -1 with an exception. */
+int
+sipy_compat_prepare_main(void);
+
+/* Takes all other interpreters out of the runtime's list, attached to the main one: in
+ * the child of a fork, where CPython (3.12 to 3.15) crashes when it ends them, and at
+ * exit, when one cannot be ended. Their memory stays. -> false if it cannot be done */
+bool
+sipy_compat_forget_other_interpreters(void);
+
+/* Whether an interpreter must keep its first thread state for all its life (3.12). */
+bool
+sipy_compat_keep_first_thread_state(void);
+
+#endif /* SIPY_COMPAT_COMPAT_H */

@@ -1,0 +1,135 @@
+/* ctrl_c.c — see ctrl_c.h.
+ *
+ * The signal handler may not lock, allocate or attach: it reads which thread state runs
+ * on the main thread, which only that thread writes, and if it is itself on that thread
+ * marks an asynchronous exception in it. signal.signal() replaces the handler of the
+ * process, so where ours still stands, Python's default handler does too.
+ */
+#include "binding/ctrl_c.h"
+
+#include <errno.h>
+#include <signal.h>
+
+#include "core/platform/clock.h"
+
+static si_atomic_ptr running;      /* PyThreadState * on the main thread; written by it */
+static si_atomic_u32 raised;       /* how often the handler has raised it there */
+static struct sigaction before_us; /* written before our handler is installed, once */
+static si_atomic_u32 installing;   /* 1 while a thread installs */
+
+static void
+on_sigint(int signum)
+{
+    int saved_errno = errno;
+    before_us.sa_handler(signum);
+    PyThreadState *ts = si_load_acquire(&running);
+    if (ts != NULL && si_is_main_thread()) {
+        (void)si_add_relaxed(&raised, 1);
+        sipy_compat_raise_soon(ts, PyExc_KeyboardInterrupt);
+    }
+    errno = saved_errno;
+}
+
+/* -> 1 if SIGINT has Python's default handler, 0 if not, -1 with an exception */
+static int
+has_default_handler(void)
+{
+    PyObject *module = PyImport_ImportModule("_signal");
+    PyObject *current = NULL;
+    PyObject *usual = NULL;
+    if (module != NULL) {
+        current = PyObject_CallMethod(module, "getsignal", "i", SIGINT);
+        usual = PyObject_GetAttrString(module, "default_int_handler");
+    }
+    int result = current == NULL || usual == NULL ? -1 : current == usual;
+    Py_XDECREF(usual);
+    Py_XDECREF(current);
+    Py_XDECREF(module);
+    return result;
+}
+
+/* Whether the handler that stands now is a plain function other than ours. */
+static bool
+can_chain(const struct sigaction *action)
+{
+    return (action->sa_flags & SA_SIGINFO) == 0 && action->sa_handler != SIG_DFL &&
+           action->sa_handler != SIG_IGN && action->sa_handler != on_sigint;
+}
+
+int
+sipy_ctrl_c_install(void)
+{
+    if (PyInterpreterState_Get() != PyInterpreterState_Main()) {
+        return 0;
+    }
+    struct sigaction action;
+    if (sigaction(SIGINT, NULL, &action) != 0 || !can_chain(&action)) {
+        return 0;
+    }
+    int usual = has_default_handler();
+    uint32_t expected = 0;
+    if (usual <= 0 || !si_cas_acq_rel(&installing, &expected, 1)) {
+        return usual < 0 ? -1 : 0;
+    }
+    before_us = action;
+    action.sa_handler = on_sigint;
+    (void)sigaction(SIGINT, &action, NULL); /* cannot fail: SIGINT and a good action */
+    si_store_release(&installing, 0);
+    return 0;
+}
+
+/* si_is_main_thread without the system call. Not for the handler: the first use of a
+ * thread-local variable in a thread may allocate. */
+static bool
+on_main_thread(void)
+{
+    static _Thread_local enum { UNKNOWN, YES, NO } known;
+    if (SI_UNLIKELY(known == UNKNOWN)) {
+        known = si_is_main_thread() ? YES : NO;
+    }
+    return known == YES;
+}
+
+void
+sipy_ctrl_c_enter(sipy_ctrl_c *scope, PyThreadState *ts)
+{
+    scope->main_thread = on_main_thread();
+    if (scope->main_thread) {
+        scope->outer = si_load_relaxed(&running);
+        scope->seen = si_load_relaxed(&raised);
+        si_store_release(&running, ts);
+    }
+}
+
+bool
+sipy_ctrl_c_leave(const sipy_ctrl_c *scope, PyThreadState *ts)
+{
+    if (!scope->main_thread) {
+        return false;
+    }
+    si_store_release(&running, scope->outer);
+    /* One that came too late to be raised there is left to the main interpreter. */
+    return si_load_relaxed(&raised) != scope->seen && ts->async_exc == NULL;
+}
+
+void
+sipy_ctrl_c_conclude(const sipy_state *state)
+{
+    PyObject *failure = PyErr_GetRaisedException();
+    int tripped = PyErr_CheckSignals(); /* a no-op outside the main interpreter */
+    if (tripped < 0 && !PyErr_ExceptionMatches(PyExc_KeyboardInterrupt)) {
+        Py_XDECREF(failure); /* some other signal's handler raised: that goes first */
+        return;
+    }
+    PyErr_Clear();
+    if (failure == NULL) {
+        return;
+    }
+    if (PyErr_GivenExceptionMatches(failure, state->ExecutionFailed)) {
+        PyErr_SetNone(PyExc_KeyboardInterrupt);
+        PyObject *interrupt = PyErr_GetRaisedException();
+        PyException_SetCause(interrupt, failure); /* takes the reference */
+        failure = interrupt;
+    }
+    PyErr_SetRaisedException(failure);
+}

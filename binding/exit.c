@@ -1,0 +1,137 @@
+/* exit.c — closing what is left when the process exits.
+ *
+ * An atexit function of the main interpreter: threading has joined its threads by then,
+ * so call_in_thread is over. What still runs is interrupted and waited for, for
+ * EXIT_GRACE_NS in all; then everything idle is ended, quietly; what is stuck is left
+ * running until the process is gone. From the start of it no interpreter can be created.
+ */
+#include "binding/attach.h"
+#include "binding/interrupt.h"
+#include "binding/lifecycle.h"
+#include "core/base/alloc.h"
+#include "core/platform/clock.h"
+
+#define EXIT_GRACE_NS 5000000000 /* for everything that still runs, together */
+
+static si_atomic_u32 exiting;         /* 1 from the exit hook on */
+static si_atomic_u32 hook_registered; /* 1 once main has the hook, or soon will */
+
+bool
+sipy_process_exiting(void)
+{
+    return si_load_acquire(&exiting) != 0;
+}
+
+/* Closes the gate of interp, interrupting what runs. -> whether it is ours to end */
+static bool
+close_gate(sipy_interp *interp, int64_t deadline_ns)
+{
+    if (si_gate_enter(&interp->gate) != SI_OK) {
+        return false;
+    }
+    si_status asked = sipy_interrupt_request(interp, PyExc_SystemExit);
+    (void)asked; /* it is idle, or has too many pending calls: then it is waited for */
+    si_gate_leave(&interp->gate);
+    if (si_gate_close(&interp->gate, false) != SI_OK) {
+        return false;
+    }
+    sipy_interrupt_nudge(interp); /* a worker of a pool leaves once it sees the gate */
+    si_status status;
+    Py_BEGIN_ALLOW_THREADS
+    do {
+        status = si_gate_drain(&interp->gate, deadline_ns);
+    } while (status == SI_INTERRUPTED); /* signals wait for the end of the exit */
+    Py_END_ALLOW_THREADS
+    if (status != SI_OK) {
+        si_gate_reopen(&interp->gate); /* stuck in C: CPython decides what happens */
+    }
+    return status == SI_OK;
+}
+
+/* -> whether interp is ended, or was already */
+static bool
+end_at_exit(sipy_interp *interp, int64_t deadline_ns)
+{
+    if (!close_gate(interp, deadline_ns)) {
+        return si_gate_is_closed(&interp->gate);
+    }
+    if (sipy_interp_end(NULL, interp) < 0) {
+        PyErr_Clear(); /* threads that nobody can join: stated in Limits */
+        return false;
+    }
+    return true;
+}
+
+static PyObject *
+close_all(PyObject *Py_UNUSED(self), PyObject *Py_UNUSED(args))
+{
+    si_store_release(&exiting, 1);
+    sipy_interp *here = sipy_interp_current();
+    si_entry **list = NULL;
+    size_t count = 0;
+    if (here == NULL || si_registry_list(&sipy_interps, &list, &count) != SI_OK) {
+        count = 0; /* our module is gone already, or no memory: CPython ends them */
+    }
+    int64_t deadline_ns = si_deadline_after(EXIT_GRACE_NS);
+    bool all = true;
+    for (size_t i = 0; i < count; i++) {
+        sipy_interp *interp = (sipy_interp *)list[i];
+        all &= interp->origin != SIPY_OURS || end_at_exit(interp, deadline_ns);
+        sipy_interp_drop(interp);
+    }
+    si_free(list);
+    sipy_interp_drop(here);
+    if (!all) {
+        /* A thread is stuck in C inside one, or cannot be joined. CPython aborts (3.12,
+         * 3.13) or warns and waits when it meets such an interpreter: it shall not. */
+        (void)sipy_compat_forget_other_interpreters();
+    }
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef close_all_def = {
+    "close_all_interpreters", close_all, METH_NOARGS,
+    "Close every interpreter that is left, as the process exits."};
+
+/* Attached to the main interpreter. -> 0 | -1 with an exception */
+static int
+register_here(void)
+{
+    PyObject *atexit = PyImport_ImportModule("atexit");
+    PyObject *hook = atexit == NULL ? NULL : PyCFunction_New(&close_all_def, NULL);
+    PyObject *done =
+        hook == NULL ? NULL : PyObject_CallMethod(atexit, "register", "O", hook);
+    Py_XDECREF(done);
+    Py_XDECREF(hook);
+    Py_XDECREF(atexit);
+    return done == NULL ? -1 : 0;
+}
+
+static int
+register_later(void *Py_UNUSED(arg))
+{
+    if (register_here() < 0) {
+        PyErr_WriteUnraisable(NULL);
+    }
+    return 0;
+}
+
+int
+sipy_exit_hook_register(void)
+{
+    uint32_t expected = 0;
+    if (!si_cas_acq_rel(&hook_registered, &expected, 1)) {
+        return 0;
+    }
+    int result = PyInterpreterState_Get() == PyInterpreterState_Main()
+                     ? register_here()
+                     : Py_AddPendingCall(register_later, NULL);
+    if (result < 0) {
+        si_store_release(&hook_registered, 0);
+        if (!PyErr_Occurred()) {
+            PyErr_SetString(PyExc_RuntimeError,
+                            "the main interpreter has too many pending calls");
+        }
+    }
+    return result;
+}

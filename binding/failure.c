@@ -1,0 +1,257 @@
+/* failure.c — see failure.h. */
+#include "binding/failure.h"
+
+#include <string.h>
+
+#include "core/base/alloc.h"
+
+/* --- text ---------------------------------------------------------------------- */
+
+static sipy_text
+text_from_bytes(const char *data, Py_ssize_t size)
+{
+    sipy_text text = {si_alloc((size_t)size + 1), size};
+    if (text.data == NULL) {
+        text.size = 0;
+        return text;
+    }
+    memcpy(text.data, data, (size_t)size);
+    text.data[size] = '\0';
+    return text;
+}
+
+/* Steals str (may be NULL, with an exception that is then cleared). */
+static sipy_text
+text_steal(PyObject *str)
+{
+    sipy_text text = {NULL, 0};
+    PyObject *utf8 = NULL;
+    if (str != NULL && PyUnicode_Check(str)) {
+        utf8 = PyUnicode_AsEncodedString(str, "utf-8", "surrogatepass");
+    }
+    if (utf8 != NULL) {
+        text = text_from_bytes(PyBytes_AS_STRING(utf8), PyBytes_GET_SIZE(utf8));
+    }
+    PyErr_Clear();
+    Py_XDECREF(utf8);
+    Py_XDECREF(str);
+    return text;
+}
+
+static PyObject *
+text_to_str(const sipy_text *text)
+{
+    if (text->data == NULL) {
+        return PyUnicode_FromString("");
+    }
+    return PyUnicode_DecodeUTF8(text->data, text->size, "surrogatepass");
+}
+
+static bool
+text_is(const sipy_text *text, const char *literal)
+{
+    return text->data != NULL && strcmp(text->data, literal) == 0;
+}
+
+/* --- in the interpreter of the exception ------------------------------------------ */
+
+static sipy_text
+capture_message(PyObject *exc, const sipy_text *name)
+{
+    PyObject *message = PyObject_Str(exc);
+    if (message == NULL) {
+        PyErr_Clear();
+        message = PyUnicode_FromFormat("<unprintable %s object>",
+                                       name->data == NULL ? "?" : name->data);
+    }
+    return text_steal(message);
+}
+
+static sipy_text
+join_formatted(const sipy_failure *f)
+{
+    bool plain = f->module.data == NULL || text_is(&f->module, "builtins") ||
+                 text_is(&f->module, "__main__");
+    Py_ssize_t size = (plain ? 0 : f->module.size + 1) + f->qualname.size + 2 + f->message.size;
+    sipy_text out = {si_alloc((size_t)size + 1), size};
+    if (out.data == NULL) {
+        out.size = 0;
+        return out;
+    }
+    char *at = out.data;
+    const sipy_text *const parts[] = {plain ? NULL : &f->module, &f->qualname, &f->message};
+    const char *const after[] = {".", ": ", ""};
+    for (int i = 0; i < 3; i++) {
+        if (parts[i] == NULL) {
+            continue;
+        }
+        if (parts[i]->data != NULL) {
+            memcpy(at, parts[i]->data, (size_t)parts[i]->size);
+            at += parts[i]->size;
+        }
+        size_t length = strlen(after[i]);
+        memcpy(at, after[i], length);
+        at += length;
+    }
+    *at = '\0';
+    out.size = at - out.data;
+    return out;
+}
+
+/* The traceback as the traceback module writes it, or absent. */
+static sipy_text
+capture_display(PyObject *exc)
+{
+    PyObject *module = PyImport_ImportModule("traceback");
+    PyObject *lines = NULL;
+    PyObject *empty = NULL;
+    PyObject *text = NULL;
+    if (module != NULL) {
+        lines = PyObject_CallMethod(module, "format_exception", "O", exc);
+    }
+    if (lines != NULL) {
+        empty = PyUnicode_FromString("");
+    }
+    if (empty != NULL) {
+        text = PyUnicode_Join(empty, lines);
+    }
+    Py_XDECREF(empty);
+    Py_XDECREF(lines);
+    Py_XDECREF(module);
+    sipy_text out = text_steal(text);
+    if (out.data != NULL && out.size > 0 && out.data[out.size - 1] == '\n') {
+        out.data[--out.size] = '\0';
+    }
+    return out;
+}
+
+/* A text attribute of a type object. */
+static sipy_text
+type_text(PyObject *type, const char *attribute)
+{
+    return text_steal(PyObject_GetAttrString(type, attribute));
+}
+
+void
+sipy_failure_capture(sipy_failure *out, sipy_home *home)
+{
+    PyObject *exc = PyErr_GetRaisedException();
+    if (exc == NULL) {
+        out->name = text_from_bytes("SystemError", 11);
+        out->qualname = text_from_bytes("SystemError", 11);
+        out->message = text_from_bytes("a call failed without an exception", 34);
+        out->formatted = join_formatted(out);
+        return;
+    }
+    PyObject *type = (PyObject *)Py_TYPE(exc);
+    out->name = type_text(type, "__name__");
+    out->qualname = type_text(type, "__qualname__");
+    out->module = type_text(type, "__module__");
+    out->message = capture_message(exc, &out->name);
+    out->formatted = join_formatted(out);
+    out->display = capture_display(exc);
+    sipy_image_init(&out->original);
+    out->has_original = sipy_encode(home->transfer, exc, SIPY_ASYNC, &out->original) == 0;
+    if (!out->has_original) {
+        PyErr_Clear(); /* then only its text crosses */
+        sipy_image_fini(&out->original);
+    }
+    Py_DECREF(exc);
+    PyErr_Clear();
+}
+
+/* --- in the interpreter of the caller --------------------------------------------- */
+
+/* Sets one attribute, stealing value (NULL: an exception is set). -> 0 | -1 */
+static int
+set_steal(PyObject *obj, const char *name, PyObject *value)
+{
+    int result = value == NULL ? -1 : PyObject_SetAttrString(obj, name, value);
+    Py_XDECREF(value);
+    return result;
+}
+
+static PyObject *
+make_type_info(const sipy_failure *f, sipy_state *state)
+{
+    PyObject *info = PyObject_CallNoArgs(state->SimpleNamespace);
+    if (info != NULL && (set_steal(info, "__name__", text_to_str(&f->name)) < 0 ||
+                         set_steal(info, "__qualname__", text_to_str(&f->qualname)) < 0 ||
+                         set_steal(info, "__module__", text_to_str(&f->module)) < 0)) {
+        Py_CLEAR(info);
+    }
+    return info;
+}
+
+static PyObject *
+make_excinfo(const sipy_failure *f, sipy_state *state)
+{
+    PyObject *info = PyObject_CallNoArgs(state->SimpleNamespace);
+    if (info == NULL || set_steal(info, "type", make_type_info(f, state)) < 0 ||
+        set_steal(info, "msg", text_to_str(&f->message)) < 0 ||
+        set_steal(info, "formatted", text_to_str(&f->formatted)) < 0 ||
+        (f->display.data != NULL &&
+         set_steal(info, "errdisplay", text_to_str(&f->display)) < 0)) {
+        Py_CLEAR(info);
+    }
+    return info;
+}
+
+/* The exception object itself, or None where it could not cross. */
+static PyObject *
+make_original(const sipy_failure *f, sipy_home *home)
+{
+    PyObject *original = NULL;
+    if (f->has_original) {
+        original = sipy_decode(home->transfer, &f->original);
+        if (original == NULL) {
+            PyErr_Clear(); /* its class exists only on the other side */
+        }
+    }
+    return original == NULL ? Py_NewRef(Py_None) : original;
+}
+
+PyObject *
+sipy_failure_raise(const sipy_failure *failure, sipy_home *home, sipy_state *state)
+{
+    if (sipy_process_exiting() && text_is(&failure->name, "SystemExit")) {
+        PyErr_SetNone(PyExc_SystemExit); /* ends the caller's thread quietly, too */
+        return NULL;
+    }
+    PyObject *excinfo = make_excinfo(failure, state);
+    PyObject *error =
+        excinfo == NULL ? NULL : PyObject_CallOneArg(state->ExecutionFailed, excinfo);
+    Py_XDECREF(excinfo);
+    if (error != NULL && set_steal(error, "original", make_original(failure, home)) == 0) {
+        PyErr_SetObject((PyObject *)Py_TYPE(error), error);
+    }
+    Py_XDECREF(error);
+    return NULL;
+}
+
+PyObject *
+sipy_failure_raise_as(const sipy_failure *failure, PyObject *error, const char *prefix)
+{
+    PyObject *formatted = text_to_str(&failure->formatted);
+    if (formatted != NULL) {
+        PyErr_Format(error, "%s: %U", prefix, formatted);
+        Py_DECREF(formatted);
+    }
+    return NULL;
+}
+
+void
+sipy_failure_fini(sipy_failure *failure)
+{
+    sipy_text *const texts[] = {&failure->name,    &failure->qualname,
+                                &failure->module,  &failure->message,
+                                &failure->formatted, &failure->display};
+    for (size_t i = 0; i < Py_ARRAY_LENGTH(texts); i++) {
+        si_free(texts[i]->data);
+        texts[i]->data = NULL;
+    }
+    if (failure->has_original) {
+        sipy_image_fini(&failure->original);
+        failure->has_original = false;
+    }
+}

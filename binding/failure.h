@@ -1,0 +1,46 @@
+/* failure.h — an exception of another interpreter, as raw memory and back.
+ *
+ * capture runs in the interpreter where the exception was raised; raise runs in the
+ * caller's and makes an ExecutionFailed of it. In between there is only raw text (any
+ * NUL and lone surrogate kept) and, if the exception itself can cross, its image.
+ */
+#ifndef SIPY_FAILURE_H
+#define SIPY_FAILURE_H
+
+#include "binding/home.h"
+#include "binding/state.h"
+
+typedef struct sipy_text {
+    char *data; /* UTF-8, lone surrogates as three bytes; NULL: absent */
+    Py_ssize_t size;
+} sipy_text;
+
+typedef struct sipy_failure {
+    sipy_text name; /* of the exception's type */
+    sipy_text qualname;
+    sipy_text module;
+    sipy_text message;   /* str(exception) */
+    sipy_text formatted; /* "ValueError: message" */
+    sipy_text display;   /* the whole traceback, without the last newline */
+    bool has_original;
+    sipy_image original; /* the exception itself */
+} sipy_failure;
+
+/* Takes the exception that is set in the current interpreter and fills out (zeroed).
+ * Never fails: what cannot be had is absent. Clears the exception. */
+void
+sipy_failure_capture(sipy_failure *out, sipy_home *home);
+
+/* Raises ExecutionFailed in the current interpreter. Returns NULL. */
+PyObject *
+sipy_failure_raise(const sipy_failure *failure, sipy_home *home, sipy_state *state);
+
+/* As sipy_failure_raise, but raises error with "prefix: formatted" as its message. */
+PyObject *
+sipy_failure_raise_as(const sipy_failure *failure, PyObject *error, const char *prefix);
+
+/* Frees what capture filled. Any thread, attached or not. Fine on zeroed memory. */
+void
+sipy_failure_fini(sipy_failure *failure);
+
+#endif /* SIPY_FAILURE_H */

@@ -1,0 +1,138 @@
+/* fork.c — see fork.h.
+ *
+ * Only the thread that forks exists in the child, so the other interpreters, whose
+ * threads are gone, are useless there: their records are closed and CPython's runtime is
+ * told to forget them. Queues and what they hold stay.
+ *
+ * Lock order, the only place where two are held: registry of interpreters, its records;
+ * registry of queues, its channels; the listing's lock; the prologue's. Everywhere else
+ * they are leaves, so this cannot meet another order.
+ */
+#include "binding/fork.h"
+
+#include <pthread.h>
+
+#include "binding/attach.h"
+#include "binding/listing.h"
+#include "binding/prologue.h"
+#include "binding/queues.h"
+#include "core/base/alloc.h"
+
+static pthread_once_t fork_once = PTHREAD_ONCE_INIT;
+static int fork_error; /* what pthread_atfork returned; written once, by fork_once */
+
+static void
+lock_record(si_entry *entry) SI_NO_THREAD_SAFETY
+{
+    si_mutex_lock(&((sipy_interp *)entry)->mu);
+}
+
+static void
+unlock_record(si_entry *entry) SI_NO_THREAD_SAFETY
+{
+    si_mutex_unlock(&((sipy_interp *)entry)->mu);
+}
+
+static void
+lock_channel(si_entry *entry) SI_NO_THREAD_SAFETY
+{
+    si_mutex_lock(&((si_channel *)entry)->mu);
+}
+
+static void
+unlock_channel(si_entry *entry) SI_NO_THREAD_SAFETY
+{
+    si_mutex_unlock(&((si_channel *)entry)->mu);
+}
+
+static void
+before_fork(void)
+{
+    si_registry_fork_prepare(&sipy_interps, lock_record);
+    si_registry_fork_prepare(&sipy_queues, lock_channel);
+    sipy_listing_fork_prepare();
+    sipy_prologue_fork_prepare();
+}
+
+static void
+unlock_all(bool child)
+{
+    sipy_prologue_fork_done();
+    sipy_listing_fork_done(child);
+    si_registry_fork_done(&sipy_queues, unlock_channel);
+    si_registry_fork_done(&sipy_interps, unlock_record);
+}
+
+static void
+in_parent(void)
+{
+    unlock_all(false);
+}
+
+static void
+close_record(sipy_interp *interp)
+{
+    if (interp->origin == SIPY_OURS) {
+        si_gate_force_end(&interp->gate);
+        sipy_slots_forget(interp);
+        si_registry_remove(&sipy_interps, &interp->entry);
+    }
+    else {
+        si_mutex_lock(&interp->mu);
+        interp->blocked = NULL;
+        si_mutex_unlock(&interp->mu);
+    }
+}
+
+static void
+forget_interpreters(void)
+{
+    si_entry **list = NULL;
+    size_t count = 0;
+    if (si_registry_list(&sipy_interps, &list, &count) != SI_OK) {
+        return; /* no memory for a list: their gates stay open, and nothing enters */
+    }
+    for (size_t i = 0; i < count; i++) {
+        close_record((sipy_interp *)list[i]);
+        si_entry_drop(list[i]);
+    }
+    si_free(list);
+}
+
+static void
+in_child(void)
+{
+    unlock_all(true);
+    si_entry **list = NULL;
+    size_t count = 0;
+    if (si_registry_list(&sipy_queues, &list, &count) == SI_OK) {
+        for (size_t i = 0; i < count; i++) {
+            si_channel_after_fork((si_channel *)list[i]);
+            si_entry_drop(list[i]);
+        }
+        si_free(list);
+    }
+    PyThreadState *ts = sipy_compat_current();
+    if (ts == NULL || PyThreadState_GetInterpreter(ts) != PyInterpreterState_Main()) {
+        return; /* forked by C code, which will call exec */
+    }
+    forget_interpreters();
+    (void)sipy_compat_forget_other_interpreters();
+}
+
+static void
+register_handlers(void)
+{
+    fork_error = pthread_atfork(before_fork, in_parent, in_child);
+}
+
+int
+sipy_fork_handlers_register(void)
+{
+    (void)pthread_once(&fork_once, register_handlers);
+    if (fork_error != 0) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    return 0;
+}

@@ -1,0 +1,139 @@
+/* home.c — see home.h. */
+#include "binding/home.h"
+
+#include "binding/crossers.h"
+#include "binding/errand.h"
+#include "core/base/alloc.h"
+
+/* The engine asks for this interpreter's NotShareableError when something cannot cross.
+ * Only then is our module imported into an interpreter that never asked for it. */
+static PyObject *
+not_shareable_error(void *owner)
+{
+    sipy_home *home = owner;
+    if (home->NotShareableError != NULL) {
+        return home->NotShareableError;
+    }
+    PyObject *error = sipy_compat_not_shareable_error();
+    if (error == NULL && !PyErr_Occurred()) {
+        PyObject *module = PyImport_ImportModule("subinterpreters._core");
+        if (module != NULL) {
+            error = PyObject_GetAttrString(module, "NotShareableError");
+            Py_DECREF(module);
+        }
+    }
+    home->NotShareableError = error;
+    return error;
+}
+
+static int
+fill(sipy_home *home)
+{
+    PyObject *main_module = PyImport_AddModule("__main__");
+    PyObject *sys_module = main_module == NULL ? NULL : PyImport_ImportModule("sys");
+    if (sys_module == NULL) {
+        return -1;
+    }
+    home->main_ns = Py_NewRef(PyModule_GetDict(main_module));
+    home->sys_ns = Py_NewRef(PyModule_GetDict(sys_module));
+    Py_DECREF(sys_module);
+    home->name_stdout = PyUnicode_InternFromString("stdout");
+    home->name_stderr = PyUnicode_InternFromString("stderr");
+    home->name_flush = PyUnicode_InternFromString("flush");
+    if (home->name_stdout == NULL || home->name_stderr == NULL ||
+        home->name_flush == NULL) {
+        return -1;
+    }
+    const sipy_hooks hooks = {
+        .not_shareable = not_shareable_error,
+        .find_crosser = sipy_crosser_of_type,
+        .crosser_by_tag = sipy_crosser_of_tag,
+        .run_at_home = sipy_errand_post,
+        .owner = home,
+        .interp_id = home->interp->entry.id,
+    };
+    home->transfer = sipy_transfer_new(&hooks);
+    return home->transfer == NULL ? -1 : 0;
+}
+
+static void
+clear(sipy_home *home)
+{
+    sipy_sources_clear(&home->sources);
+    if (home->transfer != NULL) {
+        sipy_transfer_clear(home->transfer);
+        sipy_transfer_free(home->transfer);
+        home->transfer = NULL;
+    }
+    Py_CLEAR(home->main_ns);
+    Py_CLEAR(home->sys_ns);
+    Py_CLEAR(home->name_stdout);
+    Py_CLEAR(home->name_stderr);
+    Py_CLEAR(home->name_flush);
+    Py_CLEAR(home->NotShareableError);
+}
+
+int
+sipy_home_make(sipy_interp *interp)
+{
+    sipy_home *home = si_calloc(sizeof(*home));
+    if (home == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    home->interp = interp;
+    if (fill(home) < 0) {
+        clear(home);
+        si_free(home);
+        return -1;
+    }
+    interp->home = home;
+    return 0;
+}
+
+void
+sipy_home_clear(sipy_interp *interp)
+{
+    sipy_errands_stop(interp);
+    sipy_home *home = interp->home;
+    interp->home = NULL;
+    if (home != NULL) {
+        clear(home);
+        si_free(home);
+    }
+}
+
+sipy_home *
+sipy_home_of(const sipy_state *state)
+{
+    sipy_home *home = state->interp == NULL ? NULL : state->interp->home;
+    if (home == NULL) {
+        PyErr_SetString(state->InterpreterError != NULL ? state->InterpreterError
+                                                        : PyExc_RuntimeError,
+                        "this interpreter is being finalized");
+    }
+    return home;
+}
+
+static void
+flush_stream(sipy_home *home, PyObject *name)
+{
+    PyObject *stream = PyDict_GetItemWithError(home->sys_ns, name);
+    if (stream == NULL || stream == Py_None) {
+        return;
+    }
+    Py_INCREF(stream);
+    PyObject *done = PyObject_CallMethodNoArgs(stream, home->name_flush);
+    Py_DECREF(stream);
+    if (done == NULL) {
+        PyErr_Clear(); /* closed, or cannot flush now; the data stays buffered */
+    }
+    Py_XDECREF(done);
+}
+
+void
+sipy_home_flush(sipy_home *home)
+{
+    flush_stream(home, home->name_stdout);
+    flush_stream(home, home->name_stderr);
+}

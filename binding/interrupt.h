@@ -1,0 +1,47 @@
+/* interrupt.h — raising an exception in the code that another interpreter runs.
+ *
+ * Model      Each run of an interpreter has a number (odd while it runs). A request names
+ *            the run that it means, so a late one never hits the next. It is delivered by a
+ *            pending call, at a bytecode boundary there, or by the blocking call of ours
+ *            in which the run's thread sleeps; whoever comes first takes it.
+ */
+#ifndef SIPY_INTERRUPT_H
+#define SIPY_INTERRUPT_H
+
+#include "binding/interp.h"
+
+/* A run begins or ends. Attached to interp, by the run's thread. */
+void
+sipy_interrupt_open(sipy_interp *interp);
+void
+sipy_interrupt_shut(sipy_interp *interp);
+
+/* Asks for exc, a static exception class, to be raised in the current run of interp.
+ * Any thread inside a gate entry; never blocks.
+ * -> SI_OK | SI_EMPTY (nothing runs) | SI_FULL (too many pending calls there) */
+SI_NODISCARD si_status
+sipy_interrupt_request(sipy_interp *interp, PyObject *exc);
+
+/* As sipy_interrupt_request, if run (a value of interp->run) still goes on. */
+SI_NODISCARD si_status
+sipy_interrupt_request_run(sipy_interp *interp, uint64_t run, PyObject *exc);
+
+/* Wakes the thread that has published a waiter, so that it looks around. Any thread. */
+void
+sipy_interrupt_nudge(sipy_interp *interp);
+
+/* Publishes w as what the current thread will wait on, so that an interrupt wakes it.
+ * Attached to interp. False if an interrupt is due already: do not wait. */
+SI_NODISCARD bool
+sipy_interrupt_publish(sipy_interp *interp, si_waiter *w);
+
+/* Takes w back after the wait. Any state of attachment. */
+void
+sipy_interrupt_retract(sipy_interp *interp, si_waiter *w);
+
+/* Raises the interrupt that is due for the current run, if there is one and this is
+ * the run's thread. Attached to interp. -> 0 nothing due | -1 with the exception set */
+int
+sipy_interrupt_deliver(sipy_interp *interp);
+
+#endif /* SIPY_INTERRUPT_H */

@@ -1,0 +1,411 @@
+/* lifecycle.c — see lifecycle.h.
+ *
+ * Order of ending: the gate refuses new entries and is drained (by the caller); attach;
+ * delete the cached thread states of other OS threads; Py_EndInterpreter, which joins the
+ * interpreter's own threads and runs its atexit functions; the home is cleared by the
+ * callback that CPython runs near the end, since code may use us until then; the gate is
+ * CLOSED. Whoever else ends an interpreter of ours (the stdlib's module can) comes by the
+ * same callback, which then also shuts the gate.
+ *
+ * Locks: none is held here while anything runs.
+ */
+#include "binding/lifecycle.h"
+
+#include "binding/attach.h"
+#include "binding/errand.h"
+#include "binding/failure.h"
+#include "binding/listing.h"
+#include "binding/prologue.h"
+#include "binding/queues.h"
+#include "binding/run.h"
+#include "core/platform/clock.h"
+
+/* --- the end, as CPython tells us -------------------------------------------------- */
+
+/* Runs attached to the dying interpreter, after its threads are gone. */
+static void
+interpreter_ends(void *arg)
+{
+    sipy_interp *interp = arg;
+    if (!si_gate_is_closed(&interp->gate)) {
+        /* Not ended by us: nobody may enter from here on. */
+        si_gate_force_end(&interp->gate);
+    }
+    PyObject *saved = PyErr_GetRaisedException();
+    sipy_home_clear(interp);
+    PyErr_SetRaisedException(saved);
+    sipy_slots_forget(interp);
+    si_registry_remove(&sipy_interps, &interp->entry);
+    sipy_queues_owner_gone(interp->entry.id);
+    sipy_interp_drop(interp); /* the reference of being alive */
+}
+
+/* Gives the current interpreter its home and has it told about its end, which then
+ * drops one reference that this takes. -> 0 | -1 with an exception */
+static int
+settle(sipy_interp *interp)
+{
+    if (sipy_home_make(interp) < 0) {
+        return -1;
+    }
+    si_entry_hold(&interp->entry);
+    if (sipy_compat_at_end(interp->native, interpreter_ends, interp) < 0) {
+        sipy_home_clear(interp);
+        sipy_interp_drop(interp);
+        return -1;
+    }
+    return 0;
+}
+
+sipy_interp *
+sipy_interp_adopt_current(void)
+{
+    sipy_interp *interp = sipy_interp_current();
+    if (interp != NULL) {
+        return interp;
+    }
+    interp = sipy_interp_new(SIPY_FOREIGN, PyInterpreterState_Get());
+    if (interp == NULL || sipy_interp_register(interp) != SI_OK) {
+        sipy_interp_free(interp);
+        PyErr_NoMemory();
+        return NULL;
+    }
+    if (settle(interp) < 0) {
+        sipy_interp_drop(interp);
+        return NULL;
+    }
+    return interp;
+}
+
+/* --- create ------------------------------------------------------------------------ */
+
+static const PyInterpreterConfig isolated = {
+    .use_main_obmalloc = 0,
+    .allow_fork = 0,
+    .allow_exec = 0,
+    .allow_threads = 1,
+    .allow_daemon_threads = 0,
+    .check_multi_interp_extensions = 1,
+    .gil = PyInterpreterConfig_OWN_GIL,
+};
+
+/* What create() does inside the new interpreter. -> 0 | -1 with an exception there */
+static int
+furnish(sipy_interp *interp, const sipy_image *path)
+{
+    if (sipy_compat_after_create() < 0 || settle(interp) < 0) {
+        return -1;
+    }
+    PyObject *list = sipy_decode(interp->home->transfer, path);
+    int result = list == NULL ? -1 : PySys_SetObject("path", list);
+    Py_XDECREF(list);
+    return result < 0 ? -1 : sipy_prologue_run();
+}
+
+/* The str entries of the creator's sys.path, as an image. -> 0 | -1 */
+static int
+encode_path(sipy_home *home, sipy_image *out)
+{
+    PyObject *path = PySys_GetObject("path");
+    PyObject *strings = PyList_New(0);
+    if (strings != NULL && path != NULL && PyList_Check(path)) {
+        for (Py_ssize_t i = 0; i < PyList_GET_SIZE(path); i++) {
+            PyObject *entry = PyList_GET_ITEM(path, i);
+            if (PyUnicode_CheckExact(entry) && PyList_Append(strings, entry) < 0) {
+                Py_CLEAR(strings);
+                break;
+            }
+        }
+    }
+    int result =
+        strings == NULL ? -1 : sipy_encode(home->transfer, strings, SIPY_ASYNC, out);
+    Py_XDECREF(strings);
+    return result;
+}
+
+/* Ends an interpreter that could not be furnished, whose exclusive entry the caller has.
+ * Attached to it through ts. */
+static void
+undo(sipy_interp *interp, PyThreadState *ts, PyThreadState *caller)
+{
+    si_status closed = si_gate_close(&interp->gate, false);
+    assert(closed == SI_OK); /* nobody else can close what runs */
+    (void)closed;
+    si_gate_leave_exclusive(&interp->gate);
+    Py_BEGIN_ALLOW_THREADS
+    while (si_gate_drain(&interp->gate, SI_FOREVER) != SI_OK) {
+        /* A signal: its handler runs once we are back in the caller's interpreter. */
+    }
+    Py_END_ALLOW_THREADS
+    if (interp->home == NULL) {
+        sipy_slots_forget(interp);
+    }
+    sipy_ending_begins();
+    Py_EndInterpreter(ts);
+    sipy_ending_is_over();
+    si_gate_end(&interp->gate);
+    PyThreadState_Swap(caller);
+}
+
+/* Attached to the new interpreter. -> 0 with all in place | -1 with failure filled */
+static int
+settle_in(sipy_interp *interp, PyThreadState *ts, const sipy_image *path,
+          sipy_failure *failure)
+{
+    if (sipy_interp_register(interp) != SI_OK || sipy_slot_adopt(interp, ts) == NULL) {
+        PyErr_NoMemory();
+    }
+    else if (furnish(interp, path) == 0) {
+        return 0;
+    }
+    sipy_failure_capture(failure, interp->home);
+    return -1;
+}
+
+static sipy_interp *
+create_with_path(const sipy_state *state, const sipy_image *path)
+{
+    PyThreadState *caller = PyThreadState_Get();
+    PyThreadState *ts = NULL;
+    sipy_failure failure = {0};
+    PyStatus status = Py_NewInterpreterFromConfig(&ts, &isolated);
+    if (PyStatus_Exception(status) || ts == NULL) {
+        if (sipy_compat_current() == NULL) {
+            PyThreadState_Swap(caller); /* some error paths leave us detached */
+        }
+        PyErr_Format(state->InterpreterError, "interpreter creation failed: %s",
+                     status.err_msg == NULL ? "out of memory" : status.err_msg);
+        return NULL;
+    }
+    sipy_interp *interp = sipy_interp_new(SIPY_OURS, PyThreadState_GetInterpreter(ts));
+    if (interp == NULL) {
+        Py_EndInterpreter(ts);
+        PyThreadState_Swap(caller);
+        PyErr_NoMemory();
+        return NULL;
+    }
+    /* Others may find it from here on, but not enter or end it. */
+    si_status entered = si_gate_enter_exclusive(&interp->gate);
+    assert(entered == SI_OK);
+    (void)entered;
+    sipy_handle_hold(interp);
+    if (settle_in(interp, ts, path, &failure) == 0) {
+        PyThreadState_Swap(caller);
+        si_gate_leave_exclusive(&interp->gate);
+        return interp;
+    }
+    undo(interp, ts, caller);
+    sipy_failure_raise_as(&failure, state->InterpreterError,
+                          "interpreter creation failed");
+    sipy_failure_fini(&failure);
+    sipy_interp_free(interp);
+    return NULL;
+}
+
+sipy_interp *
+sipy_interp_create(sipy_state *state)
+{
+    sipy_home *home = sipy_home_of(state);
+    if (home == NULL) {
+        return NULL;
+    }
+    if (sipy_process_exiting()) {
+        PyErr_SetString(state->InterpreterError,
+                        "cannot create an interpreter: the process is exiting");
+        return NULL;
+    }
+    sipy_image path;
+    sipy_image_init(&path);
+    sipy_interp *interp = NULL;
+    if (encode_path(home, &path) == 0) {
+        interp = create_with_path(state, &path);
+    }
+    sipy_image_fini(&path);
+    return interp;
+}
+
+/* --- end --------------------------------------------------------------------------- */
+
+/* How many threads of the interpreter's own would not be joined when it ends: those
+ * that its threading module does not know. Attached to it. */
+static int
+threads_left_over(sipy_interp *interp, bool *here)
+{
+    int own = sipy_count_own_threads(interp, here);
+    if (own == 0 || *here) {
+        return own;
+    }
+    PyObject *threading = PyImport_ImportModule("threading");
+    PyObject *list = threading == NULL
+                         ? NULL
+                         : PyObject_CallMethod(threading, "enumerate", NULL);
+    Py_ssize_t known = list == NULL ? 0 : PyObject_Size(list);
+    for (Py_ssize_t i = list == NULL ? -1 : PyList_GET_SIZE(list) - 1; i >= 0; i--) {
+        /* The main thread and threads that merely passed by have no state to join. */
+        PyObject *daemon = PyObject_GetAttrString(PyList_GET_ITEM(list, i), "daemon");
+        PyObject *name = PyObject_GetAttrString(threading, "_MainThread");
+        bool is_main = name != NULL && PyObject_IsInstance(PyList_GET_ITEM(list, i), name) == 1;
+        known -= is_main || daemon == Py_True ? 1 : 0;
+        Py_XDECREF(name);
+        Py_XDECREF(daemon);
+    }
+    PyErr_Clear();
+    Py_XDECREF(list);
+    Py_XDECREF(threading);
+    return own > known ? own - (int)known : 0;
+}
+
+/* Attached to interp through slot: ends it. -> 0, or the number of threads in the way,
+ * with nothing changed and still attached */
+static int
+end_attached(sipy_interp *interp, sipy_slot *slot, bool *here)
+{
+    int left = threads_left_over(interp, here);
+    if (left > 0 || *here) {
+        return left > 0 ? left : 1;
+    }
+    PyThreadState *ts = slot->ts;
+    sipy_home_flush(interp->home);
+    sipy_compat_reset_thread(ts);
+    sipy_slots_clear(interp, slot);
+    sipy_compat_before_end();
+    Py_EndInterpreter(ts); /* calls interpreter_ends; no thread state is current after */
+    return 0;
+}
+
+/* Ends an interpreter whose gate is closed and drained; on failure the gate is open again.
+ * -> 0 | the number of threads in the way | -1 no memory */
+static int
+end_or_reopen(sipy_interp *interp, bool *here)
+{
+    sipy_slot *slot = sipy_compat_keep_first_thread_state() ? sipy_slot_first(interp)
+                                                            : sipy_slot_get(interp);
+    int left = -1;
+    *here = false;
+    if (slot != NULL) {
+        sipy_ending_begins();
+        PyThreadState *caller = sipy_slot_enter(slot);
+        left = end_attached(interp, slot, here);
+        sipy_slot_leave(caller);
+        sipy_ending_is_over();
+    }
+    if (left != 0) {
+        si_gate_reopen(&interp->gate);
+        return left;
+    }
+    si_gate_end(&interp->gate);
+    sipy_slot_purge(interp);
+    return 0;
+}
+
+bool
+sipy_interp_end_detached(sipy_interp *interp)
+{
+    bool here;
+    return end_or_reopen(interp, &here) == 0;
+}
+
+int
+sipy_interp_end(const sipy_state *state, sipy_interp *interp)
+{
+    bool here;
+    int left = end_or_reopen(interp, &here);
+    if (left <= 0) {
+        if (left < 0) {
+            PyErr_NoMemory();
+        }
+        return left;
+    }
+    PyObject *error = state == NULL ? PyExc_RuntimeError : state->InterpreterError;
+    if (here) {
+        PyErr_Format(error,
+                     "cannot destroy interpreter %lld: this thread belongs to it",
+                     (long long)interp->entry.id);
+    }
+    else {
+        PyErr_Format(error,
+                     "cannot destroy interpreter %lld: %d of its threads were not started "
+                     "by its threading module and cannot be joined",
+                     (long long)interp->entry.id, left);
+    }
+    return -1;
+}
+
+/* Waits, detached, until all plain entries have left. -> 0 | -1 with the exception of a
+ * signal handler, and the gate open again */
+static int
+drain(sipy_interp *interp)
+{
+    for (;;) {
+        si_status status;
+        Py_BEGIN_ALLOW_THREADS
+        status = si_gate_drain(&interp->gate, SI_FOREVER);
+        Py_END_ALLOW_THREADS
+        if (status == SI_OK) {
+            return 0;
+        }
+        if (PyErr_CheckSignals() < 0) {
+            si_gate_reopen(&interp->gate);
+            return -1;
+        }
+    }
+}
+
+int
+sipy_interp_close(sipy_state *state, sipy_interp *interp)
+{
+    if (si_gate_is_closed(&interp->gate)) {
+        return sipy_raise_not_found(state, interp->entry.id);
+    }
+    if (sipy_check_ours(state, interp, "destroy") < 0) {
+        return -1;
+    }
+    if (interp == state->interp) {
+        PyErr_SetString(state->InterpreterError,
+                        "cannot destroy the current interpreter");
+        return -1;
+    }
+    switch (si_gate_close(&interp->gate, true)) {
+        case SI_OK:
+            break;
+        case SI_BUSY:
+            PyErr_SetString(state->InterpreterError, "interpreter running");
+            return -1;
+        default:
+            return sipy_raise_not_found(state, interp->entry.id);
+    }
+    return drain(interp) < 0 ? -1 : sipy_interp_end(state, interp);
+}
+
+/* --- handles ----------------------------------------------------------------------- */
+
+void
+sipy_handle_hold(sipy_interp *interp)
+{
+    (void)si_add_relaxed(&interp->handles, 1);
+}
+
+/* Ends an interpreter that nobody has a handle of any more. */
+static void
+abandon(sipy_interp *interp)
+{
+    PyThreadState *ts = sipy_compat_current();
+    if (interp->origin != SIPY_OURS || ts == NULL ||
+        PyThreadState_GetInterpreter(ts) == interp->native ||
+        si_gate_close(&interp->gate, true) != SI_OK) {
+        return; /* it runs, or ends, or cannot be ended from here: the exit does it */
+    }
+    PyObject *saved = PyErr_GetRaisedException();
+    if (drain(interp) < 0 || sipy_interp_end(NULL, interp) < 0) {
+        PyErr_WriteUnraisable(NULL);
+    }
+    PyErr_SetRaisedException(saved);
+}
+
+void
+sipy_handle_drop(sipy_interp *interp)
+{
+    if (si_sub_acq_rel(&interp->handles, 1) == 1) {
+        abandon(interp);
+    }
+}

@@ -1,0 +1,48 @@
+/* lifecycle.h — making interpreters and ending them. */
+#ifndef SIPY_LIFECYCLE_H
+#define SIPY_LIFECYCLE_H
+
+#include "binding/home.h"
+#include "binding/state.h"
+
+/* Makes an isolated interpreter with its own GIL, ready for use: the creator's
+ * sys.path, the prologue, the loader. Attached to the creator's, also afterwards.
+ * -> record with one reference and one handle for the caller | NULL with InterpreterError */
+sipy_interp *
+sipy_interp_create(sipy_state *state);
+
+/* Ends an interpreter whose gate the caller has closed (si_gate_close) and drained. On
+ * success the gate is CLOSED. On failure it is open again. Attached to another
+ * interpreter, which is also so afterwards; runs Python there, joins its threads. state
+ * may be NULL. -> 0 | -1 with InterpreterError (without state: RuntimeError) set */
+int
+sipy_interp_end(const sipy_state *state, sipy_interp *interp);
+
+/* As sipy_interp_end for a thread that is attached to no interpreter. Sets no exception.
+ * -> whether it has ended */
+bool
+sipy_interp_end_detached(sipy_interp *interp);
+
+/* Interpreter.close(). -> 0 | -1 with InterpreterError, InterpreterNotFoundError */
+int
+sipy_interp_close(sipy_state *state, sipy_interp *interp);
+
+/* One more, one fewer Interpreter object or in-flight reference for interp. The last one
+ * ends it if it is idle and ours and the caller is attached to another interpreter; else
+ * the exit does. Any thread; never fails; keeps the exception that is set. */
+void
+sipy_handle_hold(sipy_interp *interp);
+void
+sipy_handle_drop(sipy_interp *interp);
+
+/* The record of the current interpreter, made on first use together with its home.
+ * -> reference | NULL with an exception */
+sipy_interp *
+sipy_interp_adopt_current(void);
+
+/* Sees to it that all interpreters are closed when the process exits: registers an
+ * atexit function in the main interpreter. Attached. -> 0 | -1 with an exception */
+int
+sipy_exit_hook_register(void);
+
+#endif /* SIPY_LIFECYCLE_H */

@@ -1,0 +1,180 @@
+/* copy.h — inside the loader: one interpreter's state and its private copies.
+ *
+ * Model      A loader per interpreter, a copy per (interpreter, library file). Stubs in
+ *            the copy's image carry the address of its sipy_copy.
+ * Threads    Fields marked [home] are touched only attached to the interpreter. The
+ *            others are read by any thread that runs the copy's code.
+ * Locking    loader->mu guards the fields marked so; a leaf, nothing is called under it.
+ *            loader->gate counts the library threads that are inside the interpreter, and
+ *            everything that must keep it from ending for a few instructions.
+ */
+#ifndef SIPY_LOADER_COPY_H
+#define SIPY_LOADER_COPY_H
+
+#include <pthread.h>
+#include <sys/types.h>
+
+#include "binding/compat/compat.h"
+#include "binding/loader/loader.h"
+#include "core/platform/mutex.h"
+#include "core/registry/gate.h"
+
+#define SIPY_MAX_REASON 1024 /* longest cause of an ImportError */
+
+typedef struct sipy_file_id {
+    dev_t device;
+    ino_t inode;
+    off_t size;
+    int64_t changed_ns;
+} sipy_file_id;
+
+/* A single-phase module that has been initialised. */
+typedef struct sipy_single {
+    struct sipy_single *next;
+    char *name; /* full name */
+    PyModuleDef *def; /* NULL: it has two phases, or failed */
+    PyObject *dict;   /* contents right after initialisation, or NULL: initialise again */
+} sipy_single;
+
+typedef struct sipy_copy {
+    sipy_loader *loader;
+    struct sipy_copy *next; /* [home] */
+    sipy_file_id file;
+    char *path;        /* of the original */
+    char *image_path;  /* under which the dynamic linker knows it; never used again */
+    char *label;       /* what messages call it: module name or file name */
+    void *handle;      /* of dlopen */
+    uint64_t size;     /* bytes of the image that are not shared with the file */
+    int64_t static_tls; /* bytes of static thread-local memory */
+    bool global;       /* [home] was loaded with RTLD_GLOBAL: later copies search it */
+    sipy_single *singles; /* [home] */
+} sipy_copy;
+
+/* A thread state that a copy's code has made. */
+typedef struct sipy_guest {
+    struct sipy_guest *next;
+    sipy_copy *copy;
+    PyThreadState *ts;
+} sipy_guest;
+
+/* A function that a copy registered with Py_AtExit. */
+typedef struct sipy_exit {
+    struct sipy_exit *next;
+    void (*function)(void);
+} sipy_exit;
+
+/* A thread-local key that a copy made with PyThread_tss_create. */
+typedef struct sipy_key {
+    struct sipy_key *next;
+    pthread_key_t key;
+} sipy_key;
+
+struct sipy_loader {
+    int64_t id;                  /* of the interpreter */
+    PyInterpreterState *native;  /* only inside the gate or attached */
+    PyObject *create_dynamic;    /* [home] CPython's own, strong */
+    sipy_copy *copies;           /* [home] newest first */
+    int wakeup_fd;               /* [home] what signal.set_wakeup_fd was given */
+    si_gate gate;
+    si_atomic_u32 ended;
+    si_mutex mu;
+    sipy_guest *guests SI_GUARDED_BY(mu);
+    sipy_exit *exits SI_GUARDED_BY(mu);
+    sipy_key *keys SI_GUARDED_BY(mu);
+};
+
+/* The copy of that file in this interpreter, or NULL. [home] */
+sipy_copy *
+sipy_copy_find(sipy_loader *loader, const sipy_file_id *file);
+
+/* Makes and loads a private copy of the library that fd is open on, and before it of
+ * the libraries it needs that use Python. Keeps fd open. [home], holds the GIL.
+ * -> copy, owned by the loader; or NULL with the cause in reason, no exception set */
+sipy_copy *
+sipy_copy_load(sipy_loader *loader, int fd, const sipy_file_id *file, const char *path,
+               const char *label, char reason[SIPY_MAX_REASON]);
+
+/* Copies that are prepared together and then loaded at once: the dynamic linker
+ * resolves libraries that need each other. */
+typedef struct sipy_batch sipy_batch;
+
+/* The interpreter's copy of that library, or a newly prepared one. [home]
+ * -> copy, owned by the loader or the batch; NULL with the cause in reason */
+sipy_copy *
+sipy_batch_add(sipy_batch *batch, int fd, const sipy_file_id *file, const char *path,
+               const char *label, char reason[SIPY_MAX_REASON]);
+
+/* Reads what identifies the file behind fd. -> 0 | -1 with errno */
+int
+sipy_file_identify(int fd, sipy_file_id *file);
+
+bool
+sipy_file_same(const sipy_file_id *a, const sipy_file_id *b);
+
+/* A copy of text, to be freed with si_free; NULL: no memory. */
+char *
+sipy_duplicate(const char *text);
+
+/* The folder of an absolute path, to be freed with si_free; NULL: no memory. */
+char *
+sipy_folder_of(const char *path);
+
+/* What a module says of itself. */
+typedef enum sipy_support {
+    SIPY_SUPPORT_UNKNOWN = 0,  /* cannot be read from the file */
+    SIPY_SUPPORT_DECLARED = 1, /* runs with a GIL per interpreter: load it as always */
+    SIPY_SUPPORT_NONE = 2,     /* does not say so: needs a copy */
+    SIPY_SUPPORT_SYSTEM = 3,   /* does not, and a copy would not help */
+} sipy_support;
+
+/* Reads it from the file, or from what is remembered of it. init_name stands
+ * behind "PyInit" in its function. -> verdict, or -1 with the cause in reason (damaged file) */
+int
+sipy_support_of(int fd, const sipy_file_id *file, const char *path,
+                const char *init_name, char reason[SIPY_MAX_REASON]);
+
+/* Remembers a verdict for the process. Any thread. */
+void
+sipy_support_remember(const sipy_file_id *file, sipy_support support);
+
+/* The PyInit_ function's module for this interpreter, from its copy. [home]
+ * With *declared true, a module that turns out to declare support is not made: NULL is
+ * returned without an exception, and *declared stays true. Else it becomes false.
+ * -> new module, not executed yet if it has an execution phase | NULL */
+PyObject *
+sipy_module_create(sipy_copy *copy, PyObject *spec, PyObject *name, PyObject *path,
+                   const char *init_name, bool *declared);
+
+/* Makes the definition of a copy's module declare the support that the copy gives it.
+ * Attached. -> 0 | -1 with MemoryError */
+int
+sipy_module_declare(PyModuleDef *def);
+
+/* PyModule_FromSlotsAndSpec (3.15) with that declaration. Attached. */
+PyObject *
+sipy_module_from_slots(const void *slots, PyObject *spec);
+
+/* Unloads a copy of which only a definition was read, and forgets it. [home] */
+void
+sipy_copy_discard(sipy_copy *copy);
+
+/* Raises ImportError with name and path: "cannot load NAME from PATH: reason". */
+void
+sipy_import_error(PyObject *name, PyObject *path, const char *reason);
+
+/* Adapts faulthandler and signal (builtin.c): replaces create_builtin of module imp,
+ * which is _imp. [home] -> 0 | -1 with an exception */
+int
+sipy_builtin_install(sipy_loader *loader, PyObject *imp);
+
+/* The full name while PyInit_ of a copy runs in this thread, for PyModule_Create;
+ * returns the one before. */
+const char *
+sipy_package_context(const char *name);
+
+/* The calls that copies make to us instead of CPython. The table never changes. */
+struct si_elf_redirect;
+const struct si_elf_redirect *
+sipy_redirects(size_t *count);
+
+#endif /* SIPY_LOADER_COPY_H */

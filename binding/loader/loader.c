@@ -1,0 +1,326 @@
+/* loader.c — the import hook of an interpreter, and the end of its copies.
+ *
+ * The hook replaces one C function, _imp.create_dynamic: finders, loaders, specs and all
+ * imports of Python code stay CPython's own and cost what they did.
+ *
+ * Life       OPEN gate -> ending (closed, drained) -> ended. ended runs what copies have
+ *            registered for the end; after it their code still may run in threads that
+ *            they started, but finds every way into the interpreter closed.
+ * Lock order gate and mu are leaves.
+ */
+#include "binding/loader/loader.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "binding/loader/copy.h"
+#include "core/base/alloc.h"
+#include "core/platform/clock.h"
+
+static const char capsule_name[] = "subinterpreters.loader";
+
+void
+sipy_import_error(PyObject *name, PyObject *path, const char *reason)
+{
+    PyObject *cause = PyErr_GetRaisedException();
+    PyObject *message =
+        PyUnicode_FromFormat("cannot load %R from %U: %s", name, path, reason);
+    if (message != NULL) {
+        PyErr_SetImportError(message, name, path);
+        Py_DECREF(message);
+    }
+    if (cause != NULL) {
+        PyObject *error = PyErr_GetRaisedException();
+        PyException_SetCause(error, cause); /* steals cause */
+        PyErr_SetRaisedException(error);
+    }
+}
+
+/* What one import is about. */
+typedef struct request {
+    sipy_loader *loader;
+    PyObject *spec;
+    PyObject *name;
+    PyObject *path;
+    char *file_path; /* path, encoded */
+    char *init_name; /* what stands behind PyInit: see init_name_of */
+    int fd;
+    sipy_file_id file;
+} request;
+
+/* What stands behind "PyInit" in the name of the module's function: "_" and the last
+ * part of the name, or, if that is not ASCII, "U_" and an encoded form (PEP 489). */
+static char *
+init_name_of(PyObject *name)
+{
+    Py_ssize_t length = PyUnicode_GET_LENGTH(name);
+    Py_ssize_t dot = PyUnicode_FindChar(name, '.', 0, length, -1);
+    PyObject *last = dot < -1 ? NULL : PyUnicode_Substring(name, dot + 1, length);
+    if (last == NULL) {
+        return NULL;
+    }
+    bool ascii = PyUnicode_IS_ASCII(last);
+    PyObject *encoded =
+        PyUnicode_AsEncodedString(last, ascii ? "ascii" : "punycode", NULL);
+    Py_DECREF(last);
+    if (encoded == NULL) {
+        return NULL;
+    }
+    char *result = si_alloc((size_t)PyBytes_GET_SIZE(encoded) + 3);
+    if (result != NULL) {
+        sprintf(result, "%s%s", ascii ? "_" : "U_", PyBytes_AS_STRING(encoded));
+        for (char *p = result; *p != '\0'; p++) {
+            *p = *p == '-' ? '_' : *p;
+        }
+    }
+    else {
+        PyErr_NoMemory();
+    }
+    Py_DECREF(encoded);
+    return result;
+}
+
+static PyObject *
+load_normally(const request *r)
+{
+    return PyObject_CallOneArg(r->loader->create_dynamic, r->spec);
+}
+
+static PyObject *
+load_copy(request *r, bool unsure)
+{
+    char reason[SIPY_MAX_REASON];
+    sipy_copy *copy = sipy_copy_find(r->loader, &r->file);
+    bool fresh = copy == NULL;
+    if (fresh) {
+        const char *label = PyUnicode_AsUTF8(r->name);
+        if (label == NULL) {
+            return NULL;
+        }
+        copy = sipy_copy_load(r->loader, r->fd, &r->file, r->file_path, label, reason);
+        if (copy == NULL) {
+            sipy_import_error(r->name, r->path, reason);
+            return NULL;
+        }
+    }
+    bool declared = fresh && unsure;
+    PyObject *module =
+        sipy_module_create(copy, r->spec, r->name, r->path, r->init_name, &declared);
+    if (declared) {
+        sipy_support_remember(&r->file, SIPY_SUPPORT_DECLARED);
+        sipy_copy_discard(copy);
+        return load_normally(r);
+    }
+    if (unsure && module != NULL) {
+        sipy_support_remember(&r->file, SIPY_SUPPORT_NONE);
+    }
+    return module;
+}
+
+static PyObject *
+load(request *r)
+{
+    char reason[SIPY_MAX_REASON];
+    PyObject *encoded = NULL;
+    if (!PyUnicode_FSConverter(r->path, &encoded)) {
+        return NULL;
+    }
+    r->file_path = sipy_duplicate(PyBytes_AS_STRING(encoded));
+    Py_DECREF(encoded);
+    if (r->file_path == NULL) {
+        return PyErr_NoMemory();
+    }
+    r->fd = open(r->file_path, O_RDONLY | O_CLOEXEC);
+    if (r->fd < 0 || sipy_file_identify(r->fd, &r->file) != 0) {
+        snprintf(reason, sizeof reason, "cannot open it: %s", strerror(errno));
+        sipy_import_error(r->name, r->path, reason);
+        return NULL;
+    }
+    int support = sipy_support_of(r->fd, &r->file, r->file_path, r->init_name, reason);
+    switch (support) {
+        case SIPY_SUPPORT_DECLARED:
+            return load_normally(r);
+        case SIPY_SUPPORT_SYSTEM:
+            sipy_import_error(r->name, r->path,
+                              "it does not support several interpreters, and a private "
+                              "copy would not help: its state is in a shared library of "
+                              "the system");
+            return NULL;
+        case SIPY_SUPPORT_UNKNOWN:
+        case SIPY_SUPPORT_NONE:
+            return load_copy(r, support == SIPY_SUPPORT_UNKNOWN);
+        default:
+            sipy_import_error(r->name, r->path, reason);
+            return NULL;
+    }
+}
+
+static PyObject *
+create_dynamic(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
+{
+    request r = {.fd = -1};
+    PyObject *result = NULL;
+    r.loader = PyCapsule_GetPointer(self, capsule_name);
+    if (r.loader == NULL) {
+        return NULL;
+    }
+    if (nargs < 1 || nargs > 2) {
+        PyErr_Format(PyExc_TypeError, "create_dynamic expected 1 to 2 arguments, got %zd",
+                     nargs);
+        return NULL;
+    }
+    r.spec = args[0];
+    r.name = PyObject_GetAttrString(r.spec, "name");
+    r.path = r.name != NULL ? PyObject_GetAttrString(r.spec, "origin") : NULL;
+    if (r.path != NULL && (!PyUnicode_Check(r.name) || !PyUnicode_Check(r.path))) {
+        result = load_normally(&r); /* CPython words the TypeError */
+    }
+    else if (r.path != NULL && PySys_Audit("import", "OOOOO", r.name, r.path, Py_None,
+                                           Py_None, Py_None) == 0) {
+        r.init_name = init_name_of(r.name);
+        if (r.init_name != NULL) {
+            result = load(&r);
+        }
+    }
+    if (r.fd >= 0) {
+        close(r.fd);
+    }
+    si_free(r.init_name);
+    si_free(r.file_path);
+    Py_XDECREF(r.name);
+    Py_XDECREF(r.path);
+    return result;
+}
+
+static PyMethodDef create_dynamic_def = {
+    "create_dynamic",
+    (PyCFunction)(void (*)(void))create_dynamic,
+    METH_FASTCALL,
+    "create_dynamic(spec, file=None, /)\n--\n\nCreate an extension module; one that does "
+    "not support several interpreters from a\nprivate copy of its library.",
+};
+
+/* CPython ends the interpreter; if nobody called sipy_loader_ending, take the last
+ * chance to keep library threads out. Those that are inside cannot be waited for. */
+static void
+interpreter_ends(void *data)
+{
+    sipy_loader *loader = data;
+    if (si_gate_close(&loader->gate, false) != SI_OK) {
+        /* sipy_loader_ending has done it, as it should be. */
+    }
+    Py_CLEAR(loader->create_dynamic);
+    for (sipy_copy *copy = loader->copies; copy != NULL; copy = copy->next) {
+        for (sipy_single *s = copy->singles; s != NULL; s = s->next) {
+            Py_CLEAR(s->dict);
+        }
+    }
+    si_store_release(&loader->ended, 1);
+}
+
+int
+sipy_loader_install(sipy_loader **out)
+{
+    sipy_loader *loader = si_calloc(sizeof *loader);
+    if (loader == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    loader->native = PyInterpreterState_Get();
+    loader->id = PyInterpreterState_GetID(loader->native);
+    PyObject *capsule = PyCapsule_New(loader, capsule_name, NULL);
+    PyObject *hook = capsule ? PyCFunction_New(&create_dynamic_def, capsule) : NULL;
+    PyObject *imp = hook ? PyImport_ImportModule("_imp") : NULL;
+    Py_XDECREF(capsule);
+    if (imp != NULL) {
+        loader->create_dynamic = PyObject_GetAttrString(imp, "create_dynamic");
+    }
+    if (loader->create_dynamic == NULL ||
+        sipy_compat_at_end(loader->native, interpreter_ends, loader) < 0 ||
+        PyObject_SetAttrString(imp, "create_dynamic", hook) < 0 ||
+        sipy_builtin_install(loader, imp) < 0) {
+        Py_XDECREF(hook);
+        Py_XDECREF(imp);
+        return -1; /* the callback may refer to the loader: it stays */
+    }
+    Py_DECREF(hook);
+    Py_DECREF(imp);
+    *out = loader;
+    return 0;
+}
+
+static void
+name_guest(sipy_loader *loader, char *label, size_t size)
+{
+    si_mutex_lock(&loader->mu);
+    snprintf(label, size, "%s",
+             loader->guests != NULL ? loader->guests->copy->label : "a library");
+    si_mutex_unlock(&loader->mu);
+}
+
+int
+sipy_loader_ending(sipy_loader *loader, int64_t deadline_ns)
+{
+    char label[256];
+    if (si_gate_close(&loader->gate, false) != SI_OK) {
+        return 0; /* closed already */
+    }
+    PyThreadState *ts = PyEval_SaveThread();
+    si_status status = si_gate_drain(&loader->gate, deadline_ns);
+    if (status != SI_OK) {
+        name_guest(loader, label, sizeof label);
+        si_gate_reopen(&loader->gate);
+    }
+    PyEval_RestoreThread(ts);
+    if (status != SI_OK) {
+        PyErr_Format(PyExc_RuntimeError,
+                     "a thread that %s started keeps the interpreter open", label);
+        return -1;
+    }
+    return 0;
+}
+
+void
+sipy_loader_resume(sipy_loader *loader)
+{
+    si_gate_reopen(&loader->gate);
+}
+
+void
+sipy_loader_ended(sipy_loader *loader)
+{
+    si_store_release(&loader->ended, 1);
+    si_mutex_lock(&loader->mu);
+    sipy_exit *exits = loader->exits;
+    sipy_key *keys = loader->keys;
+    loader->exits = NULL;
+    loader->keys = NULL;
+    si_mutex_unlock(&loader->mu);
+    while (exits != NULL) { /* newest first, as CPython does */
+        sipy_exit *next = exits->next;
+        exits->function();
+        si_free(exits);
+        exits = next;
+    }
+    while (keys != NULL) {
+        sipy_key *next = keys->next;
+        pthread_key_delete(keys->key);
+        si_free(keys);
+        keys = next;
+    }
+}
+
+void
+sipy_loader_usage(sipy_loader *loader, uint64_t *bytes, uint64_t *copies)
+{
+    *bytes = 0;
+    *copies = 0;
+    for (sipy_copy *copy = loader->copies; copy != NULL; copy = copy->next) {
+        *bytes += copy->size;
+        ++*copies;
+    }
+}

@@ -1,0 +1,49 @@
+/* loader.h — any extension module in any interpreter.
+ *
+ * CPython refuses to load a module outside the main interpreter unless it declares
+ * that its C variables may be shared. An interpreter with the loader installed gives such
+ * a module a private copy of its library instead: same code, own variables.
+ *
+ * Use        install, attached, right after an interpreter was made; ending, attached,
+ *            when nobody but the closing thread can enter it any more; ended after
+ *            Py_EndInterpreter. Where somebody else ends the interpreter, the loader
+ *            notices by itself and does the best that is possible then.
+ * Ownership  A sipy_loader lives until the process ends: code of private copies refers
+ *            to it, and a library's own threads may run that code at any time.
+ */
+#ifndef SIPY_LOADER_LOADER_H
+#define SIPY_LOADER_LOADER_H
+
+#include <stdint.h>
+
+typedef struct sipy_loader sipy_loader;
+
+/* Replaces _imp.create_dynamic of the current interpreter. Attached. -> 0 with *loader
+ * set, or -1 with an exception set (and nothing changed). */
+int
+sipy_loader_install(sipy_loader **loader);
+
+/* Keeps threads that libraries have started from entering the interpreter from now on
+ * and waits until those that are inside have left. Attached to the interpreter, with
+ * no lock held; other threads of it run meanwhile.
+ * -> 0; or -1 with RuntimeError set, naming the library that is still inside at the
+ * deadline (si_now_ns time), and then everything is as before the call. */
+int
+sipy_loader_ending(sipy_loader *loader, int64_t deadline_ns);
+
+/* Takes back a successful sipy_loader_ending, if the interpreter is not ended after
+ * all. Any thread. */
+void
+sipy_loader_resume(sipy_loader *loader);
+
+/* Runs what copies have registered for the end of Python and gives their thread-local
+ * keys back. Any thread, after the interpreter is gone. Idempotent. */
+void
+sipy_loader_ended(sipy_loader *loader);
+
+/* Memory that the interpreter's copies occupy, in bytes of private images, and their
+ * number. Attached to the interpreter. */
+void
+sipy_loader_usage(sipy_loader *loader, uint64_t *bytes, uint64_t *copies);
+
+#endif /* SIPY_LOADER_LOADER_H */

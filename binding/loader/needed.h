@@ -1,0 +1,28 @@
+/* needed.h — inside the loader: the libraries that a library needs.
+ *
+ * A library that uses Python itself (a helper that a package's modules share, or a module
+ * that another one is linked to) and one that a package brings along are copied too, once
+ * per interpreter, and the copy is needed instead. Those of the system, and the few that
+ * are known to be safe, are shared by the whole process, as always.
+ */
+#ifndef SIPY_LOADER_NEEDED_H
+#define SIPY_LOADER_NEEDED_H
+
+#include "binding/loader/copy.h"
+#include "core/elf/patch.h"
+
+typedef struct sipy_needed {
+    si_elf_rename *renames; /* `from` points into the image, `to` into a copy */
+    size_t count;
+} sipy_needed;
+
+/* Finds them for `copy`, whose original image is, and adds copies to the batch. [home]
+ * -> 0 | -1 with the cause in reason */
+int
+sipy_needed_init(sipy_needed *needed, sipy_batch *batch, const sipy_copy *copy,
+                 const si_elf_image *image, char reason[SIPY_MAX_REASON]);
+
+void
+sipy_needed_fini(sipy_needed *needed);
+
+#endif /* SIPY_LOADER_NEEDED_H */

@@ -1,0 +1,423 @@
+/* redirect.c — what a private copy reaches when it calls CPython's process-wide parts.
+ *
+ * CPython ties these calls to the main interpreter, or to the whole process. Each
+ * function here gets one argument more, the copy that calls, and does the same for that
+ * copy's own interpreter. Any thread may call, also one that the library started, one
+ * that is attached to another interpreter, and one that runs its exit destructors after
+ * the interpreter has ended.
+ *
+ * Invariant  loader->native is used only while attached to it or inside the gate.
+ * Guests     A thread state that a copy's code makes is counted at the gate until it is
+ *            deleted, so the interpreter does not end under it.
+ */
+#include <dlfcn.h>
+#include <pthread.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "binding/loader/copy.h"
+#include "core/base/alloc.h"
+#include "core/elf/patch.h"
+
+/* One PyGILState_Ensure ... PyGILState_Release of this thread that attached it to a
+ * thread state other than one it had anyway. Kept per thread: PyGILState_STATE has no
+ * room for it. */
+typedef struct visit {
+    struct visit *outer;
+    PyThreadState *ts;
+    PyThreadState *before; /* what the thread was attached to, or NULL */
+    unsigned depth;
+    sipy_loader *loader;
+    sipy_guest *guest; /* ts was made for this visit; or NULL */
+} visit;
+
+static _Thread_local visit *visits;
+static _Thread_local const char *package_context;
+
+const char *
+sipy_package_context(const char *name)
+{
+    const char *before = package_context;
+    package_context = name;
+    return before;
+}
+
+static bool
+belongs(const sipy_loader *loader, PyThreadState *ts)
+{
+    return ts != NULL &&
+           PyInterpreterState_GetID(PyThreadState_GetInterpreter(ts)) == loader->id;
+}
+
+/* The interpreter has ended and the call has no way to fail: the thread must not come
+ * back. CPython does the same with threads that outlive it. */
+_Noreturn static void
+stop_thread(void)
+{
+    if (sipy_compat_current() != NULL) {
+        PyEval_SaveThread();
+    }
+    for (;;) {
+        pause();
+    }
+}
+
+/* A new thread state of the copy's interpreter, with its guest on the list and counted
+ * at the gate; NULL: no memory. Stops the thread if the interpreter is ending. */
+static sipy_guest *
+guest_new(sipy_copy *copy)
+{
+    sipy_loader *loader = copy->loader;
+    sipy_guest *guest = si_calloc(sizeof *guest);
+    if (guest == NULL) {
+        return NULL;
+    }
+    if (si_gate_enter(&loader->gate) != SI_OK) {
+        si_free(guest);
+        stop_thread();
+    }
+    guest->copy = copy;
+    guest->ts = PyThreadState_New(loader->native);
+    if (guest->ts == NULL) {
+        si_gate_leave(&loader->gate);
+        si_free(guest);
+        return NULL;
+    }
+    si_mutex_lock(&loader->mu);
+    guest->next = loader->guests;
+    loader->guests = guest;
+    si_mutex_unlock(&loader->mu);
+    return guest;
+}
+
+/* Takes the guest of ts off the list; NULL if ts is no guest's. */
+static sipy_guest *
+guest_take(sipy_loader *loader, PyThreadState *ts)
+{
+    si_mutex_lock(&loader->mu);
+    sipy_guest **link = &loader->guests;
+    while (*link != NULL && (*link)->ts != ts) {
+        link = &(*link)->next;
+    }
+    sipy_guest *guest = *link;
+    if (guest != NULL) {
+        *link = guest->next;
+    }
+    si_mutex_unlock(&loader->mu);
+    return guest;
+}
+
+/* After its thread state is gone: the interpreter may end now. */
+static void
+guest_free(sipy_loader *loader, sipy_guest *guest)
+{
+    if (guest != NULL) {
+        si_free(guest);
+        si_gate_leave(&loader->gate);
+    }
+}
+
+/* A thread state for the interpreter that this thread has and is not attached to. */
+static PyThreadState *
+own_thread_state(const sipy_loader *loader)
+{
+    for (visit *v = visits; v != NULL; v = v->outer) {
+        if (belongs(loader, v->ts)) {
+            return v->ts;
+        }
+        if (belongs(loader, v->before)) {
+            return v->before;
+        }
+    }
+    PyThreadState *last = PyGILState_GetThisThreadState();
+    return belongs(loader, last) ? last : NULL;
+}
+
+static int
+gilstate_ensure(sipy_copy *copy)
+{
+    sipy_loader *loader = copy->loader;
+    PyThreadState *current = sipy_compat_current();
+    if (belongs(loader, current)) {
+        if (visits != NULL && visits->ts == current) {
+            visits->depth++;
+        }
+        return PyGILState_LOCKED;
+    }
+    if (si_load_acquire(&loader->ended)) {
+        stop_thread();
+    }
+    PyThreadState *own = own_thread_state(loader);
+    if (own != NULL && visits != NULL && visits->ts == own && current == NULL) {
+        visits->depth++; /* the thread had only released the GIL */
+        PyEval_RestoreThread(own);
+        return PyGILState_UNLOCKED;
+    }
+    if (own != NULL && current == NULL) {
+        PyEval_RestoreThread(own);
+        return PyGILState_UNLOCKED;
+    }
+    visit *v = si_calloc(sizeof *v);
+    if (v != NULL) {
+        v->guest = own == NULL ? guest_new(copy) : NULL;
+        v->ts = own != NULL ? own : v->guest != NULL ? v->guest->ts : NULL;
+    }
+    if (v == NULL || v->ts == NULL) {
+        Py_FatalError("no memory for a thread of a library"); /* as CPython does */
+    }
+    v->loader = loader;
+    v->before = current;
+    v->depth = 1;
+    v->outer = visits;
+    visits = v;
+    if (current != NULL) {
+        PyEval_SaveThread();
+    }
+    PyEval_RestoreThread(v->ts);
+    return PyGILState_UNLOCKED;
+}
+
+static void
+end_visit(visit *v)
+{
+    if (v->guest != NULL) {
+        PyThreadState_Clear(v->ts); /* runs destructors, which may visit again */
+        guest_take(v->loader, v->ts);
+    }
+    visits = v->outer;
+    if (v->guest != NULL) {
+        PyThreadState_DeleteCurrent();
+        guest_free(v->loader, v->guest);
+    }
+    else {
+        PyEval_SaveThread();
+    }
+    if (v->before != NULL) {
+        PyEval_RestoreThread(v->before);
+    }
+    si_free(v);
+}
+
+static void
+gilstate_release(int state, sipy_copy *copy)
+{
+    PyThreadState *current = sipy_compat_current();
+    if (!belongs(copy->loader, current)) {
+        Py_FatalError("PyGILState_Release: this thread is not attached");
+    }
+    visit *v = visits;
+    if (v != NULL && v->ts == current && v->depth == 1) {
+        end_visit(v);
+        return;
+    }
+    if (v != NULL && v->ts == current) {
+        v->depth--;
+    }
+    if (state == PyGILState_UNLOCKED) {
+        PyEval_SaveThread();
+    }
+}
+
+static PyThreadState *
+gilstate_this_thread(sipy_copy *copy)
+{
+    PyThreadState *current = sipy_compat_current();
+    if (belongs(copy->loader, current)) {
+        return current;
+    }
+    return si_load_acquire(&copy->loader->ended) ? NULL
+                                                 : own_thread_state(copy->loader);
+}
+
+static int
+gilstate_check(sipy_copy *copy)
+{
+    return belongs(copy->loader, sipy_compat_current());
+}
+
+static PyThreadState *
+thread_state_new(PyInterpreterState *native, sipy_copy *copy)
+{
+    if (native != copy->loader->native) {
+        return PyThreadState_New(native);
+    }
+    sipy_guest *guest = guest_new(copy);
+    return guest != NULL ? guest->ts : NULL;
+}
+
+static void
+thread_state_delete(PyThreadState *ts, sipy_copy *copy)
+{
+    sipy_guest *guest = guest_take(copy->loader, ts);
+    PyThreadState_Delete(ts);
+    guest_free(copy->loader, guest);
+}
+
+static void
+thread_state_delete_current(sipy_copy *copy)
+{
+    sipy_guest *guest = guest_take(copy->loader, sipy_compat_current());
+    PyThreadState_DeleteCurrent();
+    guest_free(copy->loader, guest);
+}
+
+static PyInterpreterState *
+interpreter_main(sipy_copy *copy)
+{
+    return copy->loader->native;
+}
+
+static int
+add_pending_call(int (*function)(void *), void *argument, sipy_copy *copy)
+{
+    sipy_loader *loader = copy->loader;
+    if (si_gate_enter(&loader->gate) != SI_OK) {
+        return 0; /* what the call would clean up has ended with the interpreter */
+    }
+    int result = sipy_compat_add_pending(loader->native, function, argument);
+    si_gate_leave(&loader->gate);
+    return result;
+}
+
+static int
+at_exit(void (*function)(void), sipy_copy *copy)
+{
+    sipy_exit *entry = si_alloc(sizeof *entry);
+    if (entry == NULL) {
+        return -1;
+    }
+    entry->function = function;
+    si_mutex_lock(&copy->loader->mu);
+    entry->next = copy->loader->exits;
+    copy->loader->exits = entry;
+    si_mutex_unlock(&copy->loader->mu);
+    return 0;
+}
+
+static int
+is_initialized(sipy_copy *copy)
+{
+    return Py_IsInitialized() && !si_load_acquire(&copy->loader->ended);
+}
+
+static int
+is_finalizing(sipy_copy *copy)
+{
+    return sipy_compat_runtime_finalizing() || si_gate_is_closed(&copy->loader->gate);
+}
+
+/* Thread-local keys are few in a process and libraries do not give them back. */
+static int
+tss_create(Py_tss_t *key, sipy_copy *copy)
+{
+    if (PyThread_tss_is_created(key)) {
+        return 0;
+    }
+    sipy_key *entry = si_alloc(sizeof *entry);
+    if (entry == NULL || PyThread_tss_create(key) != 0) {
+        si_free(entry);
+        return -1;
+    }
+    entry->key = key->_key;
+    si_mutex_lock(&copy->loader->mu);
+    entry->next = copy->loader->keys;
+    copy->loader->keys = entry;
+    si_mutex_unlock(&copy->loader->mu);
+    return 0;
+}
+
+static void
+tss_delete(Py_tss_t *key, sipy_copy *copy)
+{
+    if (!PyThread_tss_is_created(key)) {
+        return;
+    }
+    si_mutex_lock(&copy->loader->mu);
+    sipy_key **link = &copy->loader->keys;
+    while (*link != NULL && (*link)->key != key->_key) {
+        link = &(*link)->next;
+    }
+    sipy_key *entry = *link;
+    if (entry != NULL) {
+        *link = entry->next;
+    }
+    si_mutex_unlock(&copy->loader->mu);
+    si_free(entry);
+    PyThread_tss_delete(key);
+}
+
+/* CPython knows the full name of the module that is being initialised only for its own
+ * imports. The definition is the copy's, so its name can be set. */
+static PyObject *
+module_create(PyModuleDef *def, int api_version, sipy_copy *copy)
+{
+    (void)copy;
+    const char *context = package_context;
+    const char *last = context != NULL ? strrchr(context, '.') : NULL;
+    if (last != NULL && def->m_name != NULL && strcmp(last + 1, def->m_name) == 0) {
+        package_context = NULL;
+        def->m_name = context; /* lives as long as the copy */
+    }
+    return PyModule_Create2(def, api_version);
+}
+
+/* Modules make submodules of their own, from definitions that declare nothing. */
+static PyObject *
+module_from_def(PyModuleDef *def, PyObject *spec, int api_version, sipy_copy *copy)
+{
+    (void)copy;
+    if (sipy_module_declare(def) < 0) {
+        return NULL;
+    }
+    return PyModule_FromDefAndSpec2(def, spec, api_version);
+}
+
+static PyObject *
+module_from_slots(const void *slots, PyObject *spec, sipy_copy *copy)
+{
+    (void)copy;
+    return sipy_module_from_slots(slots, spec);
+}
+
+/* Libraries look for their folder by the address of their own code. */
+static int
+address_info(const void *address, Dl_info *info, sipy_copy *copy)
+{
+    int found = dladdr(address, info);
+    if (found && info->dli_fname != NULL &&
+        strcmp(info->dli_fname, copy->image_path) == 0) {
+        info->dli_fname = copy->path;
+    }
+    return found;
+}
+
+#define REDIRECT(symbol, function, argument) \
+    {symbol, (uintptr_t)(function), argument}
+
+const si_elf_redirect *
+sipy_redirects(size_t *count)
+{
+    static const si_elf_redirect table[] = {
+        REDIRECT("PyGILState_Ensure", gilstate_ensure, 0),
+        REDIRECT("PyGILState_Release", gilstate_release, 1),
+        REDIRECT("PyGILState_GetThisThreadState", gilstate_this_thread, 0),
+        REDIRECT("PyGILState_Check", gilstate_check, 0),
+        REDIRECT("PyThreadState_New", thread_state_new, 1),
+        REDIRECT("PyThreadState_Delete", thread_state_delete, 1),
+        REDIRECT("PyThreadState_DeleteCurrent", thread_state_delete_current, 0),
+        REDIRECT("PyInterpreterState_Main", interpreter_main, 0),
+        REDIRECT("Py_AddPendingCall", add_pending_call, 2),
+        REDIRECT("Py_AtExit", at_exit, 1),
+        REDIRECT("Py_IsInitialized", is_initialized, 0),
+        REDIRECT("Py_IsFinalizing", is_finalizing, 0),
+        REDIRECT("_Py_IsFinalizing", is_finalizing, 0),
+        REDIRECT("PyThread_tss_create", tss_create, 1),
+        REDIRECT("PyThread_tss_delete", tss_delete, 1),
+        REDIRECT("PyModule_Create2", module_create, 2),
+        REDIRECT("PyModule_FromDefAndSpec2", module_from_def, 3),
+        REDIRECT("PyModule_FromSlotsAndSpec", module_from_slots, 2),
+        REDIRECT("dladdr", address_info, 2),
+    };
+    *count = sizeof table / sizeof *table;
+    return table;
+}

@@ -1,0 +1,423 @@
+/* pool.c — see pool.h.
+ *
+ * Growing    A worker is started when more jobs wait than workers are idle. Who puts a job
+ *            looks at `idle` after the put; who takes one looks at the queue after it has
+ *            taken itself off `idle`: one of the two sees that a worker is missing.
+ * Ending     `gone` ends once: when the queue is closed and the last listed worker leaves,
+ *            or at closing if there is none. What is then still in the queue is ended.
+ * Lock order pools_mu and pool->mu are leaves.
+ */
+#include "binding/pool/pool.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "binding/interrupt.h"
+#include "core/base/alloc.h"
+#include "core/platform/clock.h"
+
+static si_mutex pools_mu = SI_MUTEX_INIT;
+static sipy_pool *pools SI_GUARDED_BY(pools_mu);
+static si_atomic_u32 generation; /* forks that this process comes from */
+static pthread_once_t fork_once = PTHREAD_ONCE_INIT;
+
+/* --- fork ---------------------------------------------------------------------------- */
+
+static void
+before_fork(void) SI_NO_THREAD_SAFETY
+{
+    si_mutex_lock(&pools_mu);
+}
+
+static void
+in_parent(void) SI_NO_THREAD_SAFETY
+{
+    si_mutex_unlock(&pools_mu);
+}
+
+/* The pools of the parent are not touched any more: their locks may be taken by threads
+ * that do not exist here. */
+static void
+in_child(void) SI_NO_THREAD_SAFETY
+{
+    pools = NULL;
+    (void)si_add_relaxed(&generation, 1);
+    si_mutex_unlock(&pools_mu);
+}
+
+static void
+register_handlers(void)
+{
+    (void)pthread_atfork(before_fork, in_parent, in_child);
+}
+
+void
+sipy_pool_fork_handlers(void)
+{
+    (void)pthread_once(&fork_once, register_handlers);
+}
+
+bool
+sipy_pool_usable(const sipy_pool *pool)
+{
+    return pool->generation == si_load_relaxed(&generation);
+}
+
+/* --- life ---------------------------------------------------------------------------- */
+
+static void
+keep_gone(si_task *task)
+{
+    (void)task; /* it is a part of the pool */
+}
+
+sipy_pool *
+sipy_pool_new(const char *name, sipy_interp *owner)
+{
+    sipy_pool *pool = si_calloc(sizeof(*pool));
+    size_t size = strlen(name) + 1;
+    char *copy = pool == NULL ? NULL : si_alloc(size);
+    if (copy == NULL) {
+        si_free(pool);
+        return NULL;
+    }
+    memcpy(copy, name, size);
+    pool->name = copy;
+    si_entry_hold(&owner->entry);
+    pool->owner = owner;
+    pool->generation = si_load_relaxed(&generation);
+    pool->opened_ns = si_now_ns();
+    si_store_relaxed(&pool->refs, 1);
+    si_store_relaxed(&pool->keeper_next_ns, SI_FOREVER);
+    sipy_image_init(&pool->preload);
+    sipy_image_init(&pool->initializer);
+    si_task_init(&pool->gone, keep_gone);
+    si_mutex_lock(&pools_mu);
+    pool->next = pools;
+    if (pools != NULL) {
+        pools->prev = pool;
+    }
+    pools = pool;
+    si_mutex_unlock(&pools_mu);
+    return pool;
+}
+
+void
+sipy_pool_hold(sipy_pool *pool)
+{
+    (void)si_add_relaxed(&pool->refs, 1);
+}
+
+/* The reference that sipy_pools_of takes meets the last drop: it may not revive. */
+static bool
+hold_unless_dead(sipy_pool *pool)
+{
+    uint32_t refs = si_load_relaxed(&pool->refs);
+    while (refs != 0) {
+        if (si_cas_acq_rel(&pool->refs, &refs, refs + 1)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void
+sipy_pool_drop(sipy_pool *pool)
+{
+    if (si_sub_acq_rel(&pool->refs, 1) != 1 || !sipy_pool_usable(pool)) {
+        return;
+    }
+    si_mutex_lock(&pools_mu);
+    if (pool->prev != NULL) {
+        pool->prev->next = pool->next;
+    }
+    else {
+        pools = pool->next;
+    }
+    if (pool->next != NULL) {
+        pool->next->prev = pool->prev;
+    }
+    si_mutex_unlock(&pools_mu);
+    sipy_image_fini(&pool->preload);
+    sipy_image_fini(&pool->initializer);
+    sipy_failure_fini(&pool->broken_failure);
+    sipy_interp_drop(pool->owner);
+    si_free(pool->name);
+    si_free(pool);
+}
+
+bool
+sipy_pools_of(const sipy_interp *owner, sipy_pool ***out, size_t *count)
+{
+    size_t room = 0;
+    *out = NULL;
+    *count = 0;
+    for (;;) {
+        size_t wanted = 0;
+        si_mutex_lock(&pools_mu);
+        for (sipy_pool *p = pools; p != NULL; p = p->next) {
+            wanted += p->owner == owner;
+        }
+        for (sipy_pool *p = pools; p != NULL && wanted <= room; p = p->next) {
+            if (p->owner == owner && hold_unless_dead(p)) {
+                (*out)[(*count)++] = p;
+            }
+        }
+        si_mutex_unlock(&pools_mu);
+        if (wanted <= room) {
+            return true;
+        }
+        room = wanted + 8;
+        si_free(*out);
+        *out = si_calloc(room * sizeof(sipy_pool *));
+        if (*out == NULL) {
+            return false;
+        }
+    }
+}
+
+/* --- workers ------------------------------------------------------------------------- */
+
+static bool
+wants_worker(sipy_pool *pool)
+{
+    return si_load_acquire(&pool->alive) < si_load_relaxed(&pool->max_workers) &&
+           si_task_queue_count(&pool->queue) > si_load_seq_cst(&pool->idle);
+}
+
+/* A worker more on the list, counted as idle. -> NULL: no memory, or not wanted */
+static sipy_worker *
+list_worker(sipy_pool *pool)
+{
+    sipy_worker *worker = si_calloc(sizeof(*worker));
+    if (worker == NULL) {
+        return NULL;
+    }
+    worker->pool = pool;
+    si_mutex_lock(&pool->mu);
+    bool wanted = wants_worker(pool);
+    if (wanted) {
+        worker->number = pool->numbers++;
+        si_store_release(&worker->listed, 1);
+        worker->next = pool->workers;
+        pool->workers = worker;
+        si_store_release(&pool->alive, si_load_relaxed(&pool->alive) + 1);
+        (void)si_add_seq_cst(&pool->idle, 1);
+    }
+    si_mutex_unlock(&pool->mu);
+    if (!wanted) {
+        si_free(worker);
+        return NULL;
+    }
+    sipy_pool_hold(pool);
+    return worker;
+}
+
+void
+sipy_pool_grow(sipy_pool *pool)
+{
+    if (SI_LIKELY(!wants_worker(pool))) {
+        return;
+    }
+    sipy_worker *worker = list_worker(pool);
+    if (worker == NULL || sipy_worker_start(worker)) {
+        return;
+    }
+    (void)si_sub_seq_cst(&pool->idle, 1);
+    if (si_load_relaxed(&pool->alive) == 1) {
+        sipy_pool_break(pool, NULL, "no thread could be started");
+    }
+    sipy_pool_unlist(pool, worker);
+    sipy_pool_drop(pool);
+    si_free(worker);
+}
+
+/* Ends a job that nobody will run. Takes its reference. */
+static void
+end_unrun(sipy_job *job, sipy_outcome outcome)
+{
+    if (si_task_claim(&job->task)) {
+        job->outcome = outcome;
+        si_task_finish(&job->task, outcome == SIPY_BROKEN ? SI_TASK_DONE
+                                                          : SI_TASK_CANCELLED);
+    }
+    si_task_drop(&job->task);
+}
+
+static void
+end_all(sipy_pool *pool, sipy_outcome outcome)
+{
+    si_task *task;
+    while ((task = si_task_queue_remove_any(&pool->queue)) != NULL) {
+        end_unrun((sipy_job *)task, outcome);
+    }
+}
+
+void
+sipy_pool_cancel_all(sipy_pool *pool)
+{
+    end_all(pool, SIPY_NO_OUTCOME);
+}
+
+/* Whoever finds the pool closed and without workers ends it. */
+static void
+settle(sipy_pool *pool)
+{
+    if (!si_task_queue_is_closed(&pool->queue) || si_load_seq_cst(&pool->alive) != 0 ||
+        si_task_queue_count(&pool->queue) != 0 || !si_task_claim(&pool->gone)) {
+        return;
+    }
+    si_waiter *keeper;
+    bool kick;
+    si_mutex_lock(&pool->mu);
+    keeper = pool->keeper;
+    kick = keeper != NULL && si_waiter_interrupt(keeper);
+    si_mutex_unlock(&pool->mu);
+    if (kick) {
+        si_waiter_kick(keeper);
+    }
+    si_task_finish(&pool->gone, SI_TASK_DONE);
+}
+
+static void
+add_past(sipy_pool *pool, const sipy_worker *worker) SI_REQUIRES(pool->mu)
+{
+    sipy_histogram_merge(&pool->past_run_times, &worker->run_times);
+    sipy_histogram_merge(&pool->past_wait_times, &worker->wait_times);
+    pool->past_tasks += si_load_relaxed(&worker->tasks);
+    pool->past_busy_ns += si_load_relaxed(&worker->busy_ns);
+}
+
+/* -> whether it was listed */
+static bool
+unlist(sipy_pool *pool, sipy_worker *worker) SI_REQUIRES(pool->mu)
+{
+    if (si_load_relaxed(&worker->listed) == 0) {
+        return false;
+    }
+    sipy_worker **link = &pool->workers;
+    while (*link != worker) {
+        link = &(*link)->next;
+    }
+    *link = worker->next;
+    si_store_release(&worker->listed, 0);
+    add_past(pool, worker);
+    si_store_seq_cst(&pool->alive, si_load_relaxed(&pool->alive) - 1);
+    return true;
+}
+
+/* A worker fewer: another one may be wanted, or it was the last. */
+static void
+after_unlisting(sipy_pool *pool)
+{
+    if (!sipy_process_exiting()) {
+        sipy_pool_grow(pool); /* a job may have counted on it */
+    }
+    else if (si_load_seq_cst(&pool->alive) == 0) {
+        sipy_pool_break(pool, NULL, "the process is exiting");
+    }
+    settle(pool);
+}
+
+void
+sipy_pool_unlist(sipy_pool *pool, sipy_worker *worker)
+{
+    si_mutex_lock(&pool->mu);
+    bool was_listed = unlist(pool, worker);
+    si_mutex_unlock(&pool->mu);
+    if (was_listed) {
+        after_unlisting(pool);
+    }
+}
+
+bool
+sipy_pool_give_up(sipy_pool *pool, sipy_job *job)
+{
+    /* A worker stops running a job with a timeout under mu, so it cannot go meanwhile. */
+    si_mutex_lock(&pool->mu);
+    sipy_worker *worker = pool->workers;
+    while (worker != NULL && si_load_acquire(&worker->current) != (uint64_t)(uintptr_t)job) {
+        worker = worker->next;
+    }
+    bool mine = worker != NULL && si_task_claim(&job->task);
+    if (mine) {
+        pool->replaced++;
+        (void)unlist(pool, worker);
+    }
+    si_mutex_unlock(&pool->mu);
+    if (mine) {
+        job->outcome = SIPY_TIMED_OUT;
+        si_task_finish(&job->task, SI_TASK_DONE);
+        after_unlisting(pool);
+    }
+    return mine;
+}
+
+void
+sipy_pool_close(sipy_pool *pool)
+{
+    si_task_queue_close(&pool->queue);
+    sipy_pool_grow(pool); /* for jobs whose worker could not be started earlier */
+    settle(pool);
+}
+
+void
+sipy_pool_break(sipy_pool *pool, sipy_failure *failure, const char *text)
+{
+    si_mutex_lock(&pool->mu);
+    bool first = si_load_relaxed(&pool->broken) == 0;
+    if (first) {
+        if (failure != NULL) {
+            pool->broken_failure = *failure;
+            *failure = (sipy_failure){0};
+        }
+        (void)snprintf(pool->broken_text, sizeof(pool->broken_text), "%s", text);
+        si_store_release(&pool->broken, 1);
+    }
+    si_mutex_unlock(&pool->mu);
+    si_task_queue_close(&pool->queue);
+    end_all(pool, SIPY_BROKEN);
+    settle(pool);
+}
+
+/* --- interrupting -------------------------------------------------------------------- */
+
+/* The interpreter (reference) and the run in which a worker runs job now, or NULL. */
+static sipy_interp *
+find_run(sipy_pool *pool, const sipy_job *job, uint64_t *run)
+{
+    sipy_interp *found = NULL;
+    uint64_t wanted = (uint64_t)(uintptr_t)job;
+    si_mutex_lock(&pool->mu);
+    for (sipy_worker *w = pool->workers; w != NULL && found == NULL; w = w->next) {
+        if (si_load_acquire(&w->current) != wanted) {
+            continue;
+        }
+        *run = si_load_acquire(&w->run);
+        if (si_load_seq_cst(&w->current) == wanted) {
+            found = w->interp;
+            si_entry_hold(&found->entry);
+        }
+    }
+    si_mutex_unlock(&pool->mu);
+    return found;
+}
+
+bool
+sipy_pool_interrupt(sipy_pool *pool, sipy_job *job, sipy_ask ask, PyObject *exc)
+{
+    uint64_t run = 0;
+    sipy_interp *interp = find_run(pool, job, &run);
+    if (interp == NULL) {
+        return false;
+    }
+    bool asked = false;
+    if (si_gate_enter(&interp->gate) == SI_OK) {
+        si_store_release(&job->asked, (uint32_t)ask);
+        si_status status = sipy_interrupt_request_run(interp, run, exc);
+        asked = status == SI_OK || status == SI_FULL; /* full: a request is under way */
+        si_gate_leave(&interp->gate);
+    }
+    sipy_interp_drop(interp);
+    return asked;
+}

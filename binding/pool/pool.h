@@ -1,0 +1,258 @@
+/* pool.h — a pool of native workers, each with an interpreter of its own.
+ *
+ * Model      Whoever submits encodes a call and appends it to one queue of core. A worker
+ *            is an OS thread that made an interpreter and stays attached to it while there
+ *            is work. It leaves the encoded result in the task; who asks for it decodes it.
+ * Owner      The interpreter whose code made the pool. Only the type_*.c files, attached to
+ *            it, touch Python objects of it. Everything else here is raw memory.
+ * Ownership  Pools and tasks are reference-counted. A pool lives as long as its object, one
+ *            of its futures or one of its workers does.
+ * Locking    mu guards the fields marked so; a leaf: nothing is called under it.
+ * Fork       In a child no worker exists: everything first asks sipy_pool_usable.
+ */
+#ifndef SIPY_POOL_POOL_H
+#define SIPY_POOL_POOL_H
+
+#include <pthread.h>
+
+#include "binding/failure.h"
+#include "binding/home.h"
+#include "core/task/queue.h"
+
+typedef struct sipy_pool sipy_pool;
+typedef struct sipy_worker sipy_worker;
+
+typedef enum sipy_outcome {
+    SIPY_NO_OUTCOME = 0,
+    SIPY_RETURNED,     /* reply holds the result */
+    SIPY_RAISED,       /* failure holds what the function raised */
+    SIPY_NOT_REBUILT,  /* failure: function or arguments could not be built there */
+    SIPY_NOT_RETURNED, /* failure: the result cannot cross */
+    SIPY_TIMED_OUT,    /* the time was over; failure, unless the worker is stuck */
+    SIPY_BROKEN,       /* the pool's failure or text says why nobody ran it */
+} sipy_outcome;
+
+typedef enum sipy_ask {
+    SIPY_NOT_ASKED = 0,
+    SIPY_ASKED_TO_STOP, /* by interrupt() */
+    SIPY_OUT_OF_TIME,   /* by the keeper */
+} sipy_ask;
+
+typedef struct sipy_job {
+    si_task task; /* first */
+    int64_t timeout_ns;   /* 0: none */
+    int64_t submitted_ns; /* when it was put */
+    int64_t run_ns;       /* how long it ran */
+    uint32_t retries;     /* tries that are left after a failure; the worker's */
+    bool request_gone;    /* the call's packet was given back; the worker's */
+    si_atomic_u32 asked;  /* a sipy_ask; reset before each try */
+    uint64_t number;      /* of the task in its pool */
+    uint32_t worker;      /* number of the worker that ran it last */
+    int64_t interp_id;    /* of that worker's interpreter */
+    sipy_outcome outcome; /* this and the next two: written between claim and finish */
+    void *reply;          /* a packet without header, or NULL */
+    sipy_failure *failure;
+    PyObject *subscriber; /* the future, while an outbox is to be told; the owner's */
+} sipy_job;               /* the packet of the call stands behind it */
+
+#define SIPY_JOB_HEADER ((sizeof(sipy_job) + 15) & ~(size_t)15)
+
+#define SIPY_BUCKETS 176 /* of a histogram: four to each power of two nanoseconds */
+
+typedef struct sipy_histogram {
+    si_atomic_u32 counts[SIPY_BUCKETS]; /* written by one worker, read by anybody */
+} sipy_histogram;
+
+struct sipy_worker {
+    sipy_pool *pool;     /* a reference */
+    sipy_worker *next;   /* in pool->workers; guarded by pool->mu */
+    sipy_interp *interp; /* a reference and a handle; set under pool->mu */
+    sipy_slot *slot;     /* only its own thread */
+    PyObject *partial;   /* results of the chunk that runs; only its own thread */
+    uint32_t number;
+    si_atomic_u32 listed;     /* in pool->workers and counted; written under pool->mu */
+    si_atomic_u64 current;    /* the job that runs (an address), or 0 */
+    si_atomic_u64 run;        /* the run of interp that it is */
+    si_atomic_i64 started_ns; /* of that job */
+    si_atomic_i64 due_ns;     /* when the keeper shall look at it; 0: never */
+    si_atomic_u64 tasks;      /* that it has run */
+    si_atomic_u64 busy_ns;
+    pthread_t thread;
+    sipy_histogram run_times;
+    sipy_histogram wait_times;
+};
+
+struct sipy_pool {
+    si_atomic_u32 refs;
+    si_atomic_u32 max_workers;
+    uint32_t generation; /* of forks, when it was made */
+    int64_t idle_ns;     /* a worker without work for so long ends; 0: never */
+    uint64_t max_tasks;  /* a worker ends after so many; 0: never */
+    char *name;
+    sipy_interp *owner;   /* a reference */
+    sipy_image preload;   /* a list of module names; empty: none */
+    sipy_image initializer; /* a call; empty: none */
+    si_task_queue queue;
+    si_atomic_u32 idle;     /* workers that have no job, those that start included */
+    si_atomic_u32 alive;    /* workers that count; written under mu */
+    si_atomic_u64 jobs;     /* numbers the jobs */
+    si_atomic_u32 broken;   /* 1: failure and text below are set, for good */
+    si_task gone;           /* ends when the pool is closed and no worker is left */
+    si_mutex mu;
+    sipy_pool *next SI_GUARDED_BY(pools_mu); /* all pools of the process */
+    sipy_pool *prev SI_GUARDED_BY(pools_mu);
+    sipy_worker *workers SI_GUARDED_BY(mu);
+    uint32_t numbers SI_GUARDED_BY(mu); /* workers so far */
+    uint32_t replaced SI_GUARDED_BY(mu); /* of which stuck ones */
+    sipy_failure broken_failure;        /* written before broken */
+    char broken_text[256];
+    bool reported; /* somebody was told in the log; only attached to the owner */
+    bool keeper_runs SI_GUARDED_BY(mu);
+    si_atomic_i64 keeper_next_ns; /* when the keeper looks again; SI_FOREVER: never */
+    si_waiter *keeper SI_GUARDED_BY(mu);
+    sipy_histogram past_run_times SI_GUARDED_BY(mu); /* of workers that ended */
+    sipy_histogram past_wait_times SI_GUARDED_BY(mu);
+    uint64_t past_tasks SI_GUARDED_BY(mu);
+    uint64_t past_busy_ns SI_GUARDED_BY(mu);
+    int64_t opened_ns;
+};
+
+/* --- pool.c -------------------------------------------------------------------------- */
+
+/* A new pool without workers, and one reference. name is copied. -> pool | NULL */
+sipy_pool *
+sipy_pool_new(const char *name, sipy_interp *owner);
+
+void
+sipy_pool_hold(sipy_pool *pool);
+void
+sipy_pool_drop(sipy_pool *pool);
+
+/* Whether this process made the pool (and not one that forked this one). Any thread. */
+bool
+sipy_pool_usable(const sipy_pool *pool);
+
+/* Starts a worker if there are more jobs than idle workers. Any thread. */
+void
+sipy_pool_grow(sipy_pool *pool);
+
+/* No more jobs; workers end when none is left. Idempotent. Any thread. */
+void
+sipy_pool_close(sipy_pool *pool);
+
+/* Ends every job that no worker has, as cancelled. Any thread. */
+void
+sipy_pool_cancel_all(sipy_pool *pool);
+
+/* Marks the pool as broken, if it is not; takes failure over (zeroed afterwards) and ends
+ * all jobs. Any thread. */
+void
+sipy_pool_break(sipy_pool *pool, sipy_failure *failure, const char *text);
+
+/* A worker is not to be counted any more: it ends, or is stuck. Any thread. */
+void
+sipy_pool_unlist(sipy_pool *pool, sipy_worker *worker);
+
+/* Ends job for a worker that does not stop, and takes the worker off the pool.
+ * -> false: it has stopped */
+bool
+sipy_pool_give_up(sipy_pool *pool, sipy_job *job);
+
+/* Interrupts job with exc if a worker runs it: once per try for each kind of ask.
+ * -> whether it ran */
+bool
+sipy_pool_interrupt(sipy_pool *pool, sipy_job *job, sipy_ask ask, PyObject *exc);
+
+/* References to all pools of owner: an array to free with si_free. -> false: no memory */
+bool
+sipy_pools_of(const sipy_interp *owner, sipy_pool ***out, size_t *count);
+
+/* Registers what a fork needs, once. */
+void
+sipy_pool_fork_handlers(void);
+
+/* --- worker.c, keeper.c -------------------------------------------------------------- */
+
+/* Starts the thread of a listed worker. -> false: the system refused */
+bool
+sipy_worker_start(sipy_worker *worker);
+
+/* The worker that the calling thread is, or NULL. */
+sipy_worker *
+sipy_worker_here(void);
+
+/* Has the keeper look at the workers at due_ns at the latest; starts it if need be. */
+void
+sipy_keeper_expect(sipy_pool *pool, int64_t due_ns);
+
+/* --- outcome.c ----------------------------------------------------------------------- */
+
+/* A job for the call, PENDING, one reference. Attached to the owner.
+ * -> job | NULL with an exception as sipy_encode_call */
+sipy_job *
+sipy_job_new(sipy_home *home, PyObject *func, PyObject *const *args, size_t nargs,
+             PyObject *kwnames);
+
+/* Runs job in the worker's interpreter, to which the thread is attached. Ends the job, or
+ * puts it back if it is to be tried again. */
+void
+sipy_job_run(sipy_worker *worker, sipy_job *job);
+
+/* What an ended job says, in the owner: a new reference to its result, or NULL with
+ * *exception set to a new reference, or NULL with an exception set (no memory; the result
+ * cannot be rebuilt here). */
+PyObject *
+sipy_job_result(sipy_pool *pool, const sipy_job *job, sipy_state *state,
+                PyObject **exception);
+
+/* Why the pool is broken: a new BrokenInterpreterPool; logged the first time. Attached to
+ * the owner. */
+PyObject *
+sipy_pool_broken(sipy_pool *pool, sipy_state *state);
+
+/* --- stats.c ------------------------------------------------------------------------- */
+
+void
+sipy_histogram_add(sipy_histogram *h, int64_t ns);
+void
+sipy_histogram_merge(sipy_histogram *into, const sipy_histogram *from);
+
+/* What pool.stats() returns: a new dict. Attached. */
+PyObject *
+sipy_pool_stats(sipy_pool *pool);
+
+/* --- the types ----------------------------------------------------------------------- */
+
+/* A future for job, whose reference it takes over; NULL job: one that has failed with the
+ * exception that is set. */
+PyObject *
+sipy_future_new(sipy_state *state, sipy_pool *pool, sipy_job *job);
+
+/* Waits for task as Future.result does. -> 1 ended | 0 time over | -1 with an exception */
+int
+sipy_wait_for_task(si_task *task, sipy_interp *here, int64_t deadline_ns);
+
+/* The box behind an object of our type Outbox, or NULL with TypeError set. */
+si_outbox *
+sipy_outbox_of(const sipy_state *state, PyObject *obj);
+
+/* Has box told of the end of the future's job. -> 1 | 0 it has ended already */
+int
+sipy_future_subscribe(PyObject *future, si_outbox *box);
+
+/* A deadline from a timeout in seconds or None. -> 0 | -1 with an exception */
+int
+sipy_deadline_from(PyObject *timeout, int64_t *deadline_ns);
+
+int
+sipy_pool_types_add(PyObject *module, sipy_state *state);
+int
+sipy_future_type_add(PyObject *module, sipy_state *state);
+int
+sipy_outbox_type_add(PyObject *module, sipy_state *state);
+
+/* _map_chunk(fn, items, star): [fn(*x) or fn(x) for x in items], for workers. */
+PyObject *
+sipy_map_chunk(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
+
+#endif /* SIPY_POOL_POOL_H */

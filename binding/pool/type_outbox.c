@@ -1,0 +1,183 @@
+/* type_outbox.c — Outbox: the futures that have ended, for a thread or an event loop.
+ *
+ * The job of a subscribed future holds a reference to it, which take() hands over. A box
+ * that is thrown away while tasks of it still run is kept by them; what they post is then
+ * nobody's and goes with the box's interpreter.
+ */
+#include "binding/interrupt.h"
+#include "binding/pool/pool.h"
+#include "core/task/outbox.h"
+
+typedef struct outbox_object {
+    PyObject_HEAD
+    sipy_state *state;
+    si_outbox *box; /* a reference */
+} outbox_object;
+
+static outbox_object *
+as_outbox(PyObject *self)
+{
+    return (outbox_object *)self;
+}
+
+si_outbox *
+sipy_outbox_of(const sipy_state *state, PyObject *obj)
+{
+    if ((PyObject *)Py_TYPE(obj) != state->Outbox) {
+        PyErr_Format(PyExc_TypeError, "expected an Outbox, got %R", obj);
+        return NULL;
+    }
+    return as_outbox(obj)->box;
+}
+
+static PyObject *
+outbox_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+    PyObject *with_fd = Py_False;
+    if ((kwargs != NULL && PyDict_GET_SIZE(kwargs) > 0) ||
+        !PyArg_ParseTuple(args, "|O", &with_fd)) {
+        return NULL;
+    }
+    sipy_state *state = sipy_state_of_type(type);
+    outbox_object *self =
+        state == NULL ? NULL : (outbox_object *)type->tp_alloc(type, 0);
+    if (self == NULL) {
+        return NULL;
+    }
+    self->state = state;
+    si_status status = si_outbox_new(with_fd == Py_True, &self->box);
+    if (status != SI_OK) {
+        Py_DECREF(self);
+        return status == SI_NOMEM ? PyErr_NoMemory() : PyErr_SetFromErrno(PyExc_OSError);
+    }
+    return (PyObject *)self;
+}
+
+/* The future of a posted task, whose reference the caller gets. */
+static PyObject *
+future_of(si_task *task)
+{
+    sipy_job *job = (sipy_job *)task;
+    PyObject *future = job->subscriber;
+    job->subscriber = NULL;
+    si_task_drop(task);
+    return future;
+}
+
+static void
+outbox_dealloc(PyObject *op)
+{
+    PyTypeObject *type = Py_TYPE(op);
+    outbox_object *self = as_outbox(op);
+    if (self->box != NULL) {
+        si_task *task;
+        while ((task = si_outbox_take(self->box)) != NULL) {
+            Py_XDECREF(future_of(task));
+        }
+        si_outbox_drop(self->box);
+    }
+    type->tp_free(op);
+    Py_DECREF(type);
+}
+
+static PyObject *
+outbox_take(PyObject *op, PyObject *limit)
+{
+    outbox_object *self = as_outbox(op);
+    Py_ssize_t most = PyLong_AsSsize_t(limit);
+    if (most == -1 && PyErr_Occurred()) {
+        return NULL;
+    }
+    PyObject *list = PyList_New(0);
+    for (Py_ssize_t i = 0; i < most && list != NULL; i++) {
+        si_task *task = si_outbox_take(self->box);
+        if (task == NULL) {
+            break;
+        }
+        PyObject *future = future_of(task);
+        if (PyList_Append(list, future) < 0) {
+            Py_CLEAR(list);
+        }
+        Py_DECREF(future);
+    }
+    return list;
+}
+
+static PyObject *
+outbox_wait(PyObject *op, PyObject *timeout)
+{
+    outbox_object *self = as_outbox(op);
+    si_waiter waiter;
+    si_status status;
+    int64_t deadline_ns;
+    if (sipy_deadline_from(timeout, &deadline_ns) < 0) {
+        return NULL;
+    }
+    do {
+        si_waiter_arm(&waiter);
+        Py_BEGIN_ALLOW_THREADS
+        status = si_outbox_wait(self->box, &waiter, deadline_ns);
+        Py_END_ALLOW_THREADS
+        if (status == SI_INTERRUPTED && PyErr_CheckSignals() < 0) {
+            return NULL;
+        }
+    } while (status == SI_INTERRUPTED);
+    return PyBool_FromLong(status == SI_OK);
+}
+
+static PyObject *
+outbox_stop(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    si_outbox_stop(as_outbox(op)->box);
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+outbox_fileno(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    return PyLong_FromLong(as_outbox(op)->box->read_fd);
+}
+
+static Py_ssize_t
+outbox_length(PyObject *op)
+{
+    return (Py_ssize_t)si_outbox_count(as_outbox(op)->box);
+}
+
+static PyMethodDef outbox_methods[] = {
+    {"take", outbox_take, METH_O,
+     "take($self, limit, /)\n--\n\nAt most limit ended futures, oldest first."},
+    {"wait", outbox_wait, METH_O,
+     "wait($self, timeout, /)\n--\n\n"
+     "Sleep until there is one; False if there is none in time or the box is stopped."},
+    {"stop", outbox_stop, METH_NOARGS, "stop($self, /)\n--\n\nEnd wait()."},
+    {"fileno", outbox_fileno, METH_NOARGS,
+     "fileno($self, /)\n--\n\nReadable while there is one; -1 without a descriptor."},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyType_Slot outbox_slots[] = {
+    {Py_tp_doc, "Outbox(with_descriptor=False, /)\n--\n\nEnded futures, for one reader."},
+    {Py_tp_new, outbox_new},
+    {Py_tp_dealloc, outbox_dealloc},
+    {Py_tp_methods, outbox_methods},
+    {Py_sq_length, outbox_length},
+    {0, NULL},
+};
+
+static PyType_Spec outbox_spec = {
+    .name = "subinterpreters._core.Outbox",
+    .basicsize = sizeof(outbox_object),
+    .flags = Py_TPFLAGS_DEFAULT,
+    .slots = outbox_slots,
+};
+
+int
+sipy_outbox_type_add(PyObject *module, sipy_state *state)
+{
+    state->Outbox = PyType_FromModuleAndSpec(module, &outbox_spec, NULL);
+    if (state->Outbox == NULL) {
+        return -1;
+    }
+    return PyModule_AddObjectRef(module, "_Outbox", state->Outbox);
+}

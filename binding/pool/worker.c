@@ -1,0 +1,300 @@
+/* worker.c — the thread of a worker; see pool.h.
+ *
+ * A worker makes its interpreter attached to the owner, for that is where sys.path comes
+ * from, through a thread state that it deletes right after. It then holds the exclusive
+ * entry of its own interpreter until it ends, so nobody can drive or close that one, and
+ * stays attached except while it has nothing to do. While it waits it can be woken through
+ * interp->blocked, by errands for its interpreter and by the exit of the process.
+ */
+#include "binding/pool/pool.h"
+
+#include <stdio.h>
+
+#include "binding/attach.h"
+#include "binding/errand.h"
+#include "binding/interrupt.h"
+#include "binding/lifecycle.h"
+#include "core/base/alloc.h"
+#include "core/platform/clock.h"
+
+static _Thread_local sipy_worker *here;
+
+sipy_worker *
+sipy_worker_here(void)
+{
+    return here;
+}
+
+/* --- opening ------------------------------------------------------------------------- */
+
+/* Makes the interpreter, attached to the owner inside an entry. -> NULL: failure filled */
+static sipy_interp *
+make_interp(sipy_pool *pool, sipy_failure *failure)
+{
+    PyThreadState *ts = PyThreadState_New(pool->owner->native);
+    if (ts == NULL) {
+        return NULL;
+    }
+    PyEval_RestoreThread(ts);
+    sipy_home *home = pool->owner->home;
+    sipy_interp *interp = NULL;
+    if (home != NULL && home->state != NULL) {
+        interp = sipy_interp_create(home->state);
+        if (interp == NULL) {
+            sipy_failure_capture(failure, home);
+        }
+    }
+    PyThreadState_Clear(ts);
+    PyThreadState_DeleteCurrent();
+    return interp;
+}
+
+/* Attached to its own interpreter, inside a run. -> 0 | -1 with an exception */
+static int
+import_all(sipy_home *home, const sipy_image *names)
+{
+    PyObject *list = sipy_decode(home->transfer, names);
+    Py_ssize_t count = list == NULL ? 0 : PyList_GET_SIZE(list);
+    for (Py_ssize_t i = 0; i < count; i++) {
+        PyObject *module = PyImport_Import(PyList_GET_ITEM(list, i));
+        if (module == NULL) {
+            Py_CLEAR(list);
+            break;
+        }
+        Py_DECREF(module);
+    }
+    Py_XDECREF(list);
+    return list == NULL ? -1 : 0;
+}
+
+/* -> 0 | -1 with failure filled */
+static int
+prepare(sipy_worker *worker, sipy_failure *failure)
+{
+    sipy_pool *pool = worker->pool;
+    sipy_interp *interp = worker->interp;
+    sipy_home *home = interp->home;
+    int result = 0;
+    sipy_interrupt_open(interp);
+    if (pool->preload.len != 0) {
+        result = import_all(home, &pool->preload);
+    }
+    if (result == 0 && pool->initializer.len != 0) {
+        sipy_stage stage = SIPY_DECODING;
+        PyObject *done = sipy_run_call(home->transfer, &pool->initializer, &stage);
+        result = done == NULL ? -1 : 0;
+        Py_XDECREF(done);
+    }
+    sipy_interrupt_shut(interp);
+    if (result < 0) {
+        sipy_failure_capture(failure, home);
+    }
+    sipy_home_flush(home);
+    sipy_compat_reset_thread(worker->slot->ts);
+    return result;
+}
+
+static void
+break_pool(sipy_worker *worker, sipy_failure *failure, const char *what)
+{
+    char text[200];
+    (void)snprintf(text, sizeof(text), "worker %u of %.80s %s", worker->number,
+                   worker->pool->name, what);
+    sipy_pool_break(worker->pool, failure, text);
+    sipy_failure_fini(failure);
+}
+
+/* -> true with the thread attached to its interpreter | false: detached, pool broken */
+static bool
+open_worker(sipy_worker *worker)
+{
+    sipy_pool *pool = worker->pool;
+    sipy_failure failure = {0};
+    sipy_interp *interp = NULL;
+    if (si_gate_enter(&pool->owner->gate) == SI_OK) {
+        if (!sipy_process_exiting() && !sipy_compat_runtime_finalizing()) {
+            interp = make_interp(pool, &failure);
+        }
+        si_gate_leave(&pool->owner->gate);
+    }
+    if (interp == NULL) {
+        break_pool(worker, &failure, "could not get an interpreter");
+        return false;
+    }
+    si_mutex_lock(&pool->mu);
+    worker->interp = interp;
+    si_mutex_unlock(&pool->mu);
+    worker->slot = sipy_slot_get(interp);
+    if (worker->slot == NULL || si_gate_enter_exclusive(&interp->gate) != SI_OK) {
+        worker->slot = NULL;
+        break_pool(worker, &failure, "lost its interpreter");
+        return false;
+    }
+    PyThreadState_Swap(worker->slot->ts);
+    (void)sipy_compat_set_running(interp->native);
+    PyErr_Clear(); /* 3.12's own module drives it: what is marked is marked */
+    if (prepare(worker, &failure) < 0) {
+        break_pool(worker, &failure, "failed in its initializer");
+    }
+    return true;
+}
+
+/* --- working ------------------------------------------------------------------------- */
+
+/* Publishes w, so that errands and the exit wake this thread. Attached or not.
+ * -> false: there is something to do at home, or the interpreter is to end */
+static bool
+publish(sipy_interp *interp, si_waiter *w)
+{
+    si_mutex_lock(&interp->mu);
+    bool idle = si_load_relaxed(&interp->errands_due) == 0;
+    if (idle) {
+        interp->blocked = w;
+    }
+    si_mutex_unlock(&interp->mu);
+    if (idle && si_gate_is_closed(&interp->gate)) {
+        sipy_interrupt_retract(interp, w);
+        return false;
+    }
+    return idle;
+}
+
+/* Waits for work, detached. -> whether the worker has been idle for too long */
+static bool
+wait_for_work(sipy_worker *worker)
+{
+    sipy_pool *pool = worker->pool;
+    sipy_interp *interp = worker->interp;
+    si_status status = SI_OK;
+    si_waiter waiter;
+    si_waiter_arm(&waiter);
+    int64_t deadline_ns = pool->idle_ns == 0 ? SI_FOREVER : si_deadline_after(pool->idle_ns);
+    Py_BEGIN_ALLOW_THREADS
+    if (publish(interp, &waiter)) {
+        status = si_task_queue_wait_get(&pool->queue, &waiter, deadline_ns);
+        sipy_interrupt_retract(interp, &waiter);
+    }
+    Py_END_ALLOW_THREADS
+    return status == SI_TIMEOUT;
+}
+
+/* The next job, or NULL when the worker shall end. While it waits it counts as idle. */
+static sipy_job *
+next_job(sipy_worker *worker)
+{
+    sipy_pool *pool = worker->pool;
+    sipy_interp *interp = worker->interp;
+    bool tired = false;
+    while (si_load_acquire(&worker->listed) != 0 &&
+           !si_gate_is_closed(&interp->gate)) {
+        sipy_errands_run(interp);
+        sipy_slots_reap(interp);
+        (void)si_sub_seq_cst(&pool->idle, 1);
+        si_task *task = si_task_queue_try_get(&pool->queue);
+        if (task != NULL) {
+            sipy_pool_grow(pool);
+            return (sipy_job *)task;
+        }
+        (void)si_add_seq_cst(&pool->idle, 1);
+        if (tired || si_task_queue_is_closed(&pool->queue)) {
+            break;
+        }
+        tired = wait_for_work(worker);
+    }
+    return NULL;
+}
+
+static void
+work(sipy_worker *worker)
+{
+    sipy_pool *pool = worker->pool;
+    for (uint64_t done = 0; pool->max_tasks == 0 || done < pool->max_tasks; done++) {
+        sipy_job *job = next_job(worker);
+        if (job == NULL) {
+            return;
+        }
+        sipy_job_run(worker, job);
+        si_task_drop(&job->task);
+    }
+}
+
+/* --- ending -------------------------------------------------------------------------- */
+
+/* Attached; detached afterwards. The interpreter ends, unless the exit of the process
+ * has already decided to end it. */
+static void
+close_interp(sipy_worker *worker)
+{
+    sipy_interp *interp = worker->interp;
+    sipy_compat_unset_running(interp->native);
+    PyThreadState_Swap(NULL);
+    bool mine = si_gate_close(&interp->gate, false) == SI_OK;
+    si_gate_leave_exclusive(&interp->gate);
+    if (!mine) {
+        return;
+    }
+    while (si_gate_drain(&interp->gate, SI_FOREVER) != SI_OK) {
+        /* Signals are no business of this thread. */
+    }
+    (void)sipy_interp_end_detached(interp); /* if threads are in the way: the exit does */
+}
+
+static void *
+worker_main(void *arg)
+{
+    sipy_worker *worker = arg;
+    sipy_pool *pool = worker->pool;
+    here = worker;
+    bool open = open_worker(worker);
+    if (open) {
+        work(worker);
+    }
+    (void)si_sub_seq_cst(&pool->idle, 1);
+    if (open) {
+        close_interp(worker); /* a pool is not gone before its interpreters are */
+    }
+    sipy_interp *interp = worker->interp;
+    sipy_pool_unlist(pool, worker);
+    if (interp != NULL) {
+        (void)si_sub_acq_rel(&interp->handles, 1);
+        sipy_interp_drop(interp);
+    }
+    sipy_pool_drop(pool);
+    si_free(worker);
+    return NULL;
+}
+
+static void
+name_thread(const sipy_worker *worker)
+{
+#if defined(__linux__)
+    char name[16];
+    (void)snprintf(name, sizeof(name), "%s", worker->pool->name);
+    (void)pthread_setname_np(worker->thread, name);
+#else
+    (void)worker;
+#endif
+}
+
+static void *
+named_main(void *arg)
+{
+    sipy_worker *worker = arg;
+    worker->thread = pthread_self();
+    name_thread(worker);
+    return worker_main(worker);
+}
+
+bool
+sipy_worker_start(sipy_worker *worker)
+{
+    pthread_attr_t attributes;
+    pthread_t thread;
+    if (pthread_attr_init(&attributes) != 0) {
+        return false;
+    }
+    (void)pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+    bool started = pthread_create(&thread, &attributes, named_main, worker) == 0;
+    (void)pthread_attr_destroy(&attributes);
+    return started;
+}

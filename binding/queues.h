@@ -1,0 +1,16 @@
+/* queues.h — the process' queues by id. */
+#ifndef SIPY_QUEUES_H
+#define SIPY_QUEUES_H
+
+#include "binding/compat/compat.h"
+#include "core/channel/channel.h"
+
+/* All channels of the process that have a reference: Queue objects in any interpreter
+ * and those that travel inside items. */
+extern si_registry sipy_queues;
+
+/* Applies the policy of the items that an interpreter which has ended had put. */
+void
+sipy_queues_owner_gone(int64_t interp_id);
+
+#endif /* SIPY_QUEUES_H */

@@ -1,0 +1,101 @@
+/* run.c — see run.h. */
+#include "binding/run.h"
+
+#include "binding/errand.h"
+#include "binding/interrupt.h"
+
+int
+sipy_raise_not_found(const sipy_state *state, int64_t id)
+{
+    PyErr_Format(state->InterpreterNotFoundError, "unrecognized interpreter ID %lld",
+                 (long long)id);
+    return -1;
+}
+
+int
+sipy_check_ours(const sipy_state *state, const sipy_interp *interp, const char *what)
+{
+    if (interp->origin == SIPY_OURS) {
+        return 0;
+    }
+    PyErr_Format(state->InterpreterError, "cannot %s unrecognized interpreter %lld", what,
+                 (long long)interp->entry.id);
+    return -1;
+}
+
+int
+sipy_run_begin(sipy_run *run, const sipy_state *state, sipy_interp *interp,
+               const char *what)
+{
+    if (SI_UNLIKELY(interp->origin != SIPY_OURS)) {
+        return sipy_check_ours(state, interp, what);
+    }
+    si_status status = si_gate_enter_exclusive(&interp->gate);
+    if (SI_UNLIKELY(status != SI_OK)) {
+        if (status == SI_BUSY) {
+            PyErr_SetString(state->InterpreterError, "interpreter already running");
+            return -1;
+        }
+        return sipy_raise_not_found(state, interp->entry.id);
+    }
+    run->interp = interp;
+    run->caller = NULL;
+    run->ctrl_c = false;
+    run->slot = sipy_slot_get(interp);
+    if (SI_UNLIKELY(run->slot == NULL)) {
+        si_gate_leave_exclusive(&interp->gate);
+        PyErr_NoMemory();
+        return -1;
+    }
+    return 0;
+}
+
+void
+sipy_run_attach(sipy_run *run)
+{
+    sipy_interp *interp = run->interp;
+    run->caller = sipy_slot_enter(run->slot);
+    sipy_interrupt_open(interp);
+    sipy_ctrl_c_enter(&run->scope, run->slot->ts);
+    run->marked = sipy_compat_set_running(interp->native) == 0;
+    if (!run->marked) {
+        PyErr_Clear(); /* 3.12's own module runs something there: we share the GIL */
+    }
+    sipy_slots_reap(interp);
+    sipy_errands_run(interp);
+}
+
+void
+sipy_run_detach(sipy_run *run)
+{
+    sipy_interp *interp = run->interp;
+    sipy_home_flush(interp->home);
+    sipy_errands_run(interp);
+    run->ctrl_c |= sipy_ctrl_c_leave(&run->scope, run->slot->ts);
+    sipy_interrupt_shut(interp);
+    sipy_compat_reset_thread(run->slot->ts);
+    if (run->marked) {
+        sipy_compat_unset_running(interp->native);
+    }
+    sipy_slot_leave(run->caller);
+    run->caller = NULL;
+}
+
+void
+sipy_run_end(sipy_run *run)
+{
+    si_gate_leave_exclusive(&run->interp->gate);
+}
+
+PyObject *
+sipy_run_conclude(const sipy_run *run, const sipy_state *state, PyObject *result)
+{
+    if (SI_LIKELY(!run->ctrl_c)) {
+        return result;
+    }
+    sipy_ctrl_c_conclude(state);
+    if (PyErr_Occurred()) {
+        Py_CLEAR(result);
+    }
+    return result;
+}

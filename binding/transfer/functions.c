@@ -1,0 +1,535 @@
+/* functions.c — functions: by reference where they can be imported, else by value.
+ *
+ * The description of a function, in this order: flags, interpreter, module, name,
+ * qualified name, number of cells | code | defaults, keyword defaults, attributes | for
+ * each cell whether it is filled, and with what | number of needed globals, and for each
+ * its name, the number of its binding, its value.
+ * The receiver makes the function from the first two parts and makes it known by its id,
+ * so that the rest may refer to it.
+ */
+#include "binding/transfer/functions.h"
+#include "binding/transfer/scalars.h"
+
+typedef enum function_flag {
+    FUNCTION_IN_MAIN = 1, /* it needs nothing: it runs in the __main__ of the receiver */
+} function_flag;
+
+/* ---- writing ---- */
+
+int
+sipy__enc_described(sipy_encoder *e, PyObject *value, const char *what, PyObject *name)
+{
+    Py_CLEAR(e->culprit);
+    if (sipy__encode_value(e, value) == 0) {
+        return 0;
+    }
+    PyObject *exc = PyErr_GetRaisedException();
+    Py_XSETREF(e->root, name == NULL ? PyUnicode_FromString(what)
+                                     : PyUnicode_FromFormat("%s %R", what, name));
+    if (e->root == NULL) {
+        PyErr_Clear();
+    }
+    PyErr_SetRaisedException(exc);
+    return -1;
+}
+
+/* What func looks up as globals and has there: name -> value; a name that it does not
+ * have is noted among the dependencies. */
+static PyObject *
+needed_globals(sipy_transfer *t, PyFunctionObject *func, deps *list)
+{
+    PyObject *names = sipy__global_names(t, func->func_code);
+    PyObject *needs = names == NULL ? NULL : PyDict_New();
+    for (Py_ssize_t i = 0; needs != NULL && i < PyTuple_GET_SIZE(names); i++) {
+        PyObject *name = PyTuple_GET_ITEM(names, i);
+        PyObject *value = PyDict_GetItemWithError(func->func_globals, name);
+        bool own = PyUnicode_CompareWithASCIIString(name, "__name__") == 0 ||
+                   PyUnicode_CompareWithASCIIString(name, "__builtins__") == 0;
+        if (PyErr_Occurred() ||
+            (!own && sipy__deps_add(list, DEP_GLOBAL, (PyObject *)func,
+                                    func->func_globals, name, value) < 0) ||
+            (value != NULL && PyDict_SetItem(needs, name, own ? Py_None : value) < 0)) {
+            Py_CLEAR(needs);
+        }
+    }
+    Py_XDECREF(names);
+    return needs;
+}
+
+/* What a function without globals, closure and defaults is, as CPython has it. */
+static bool
+is_stateless(PyFunctionObject *func, PyObject *needs)
+{
+    return func->func_closure == NULL && func->func_defaults == NULL &&
+           func->func_kwdefaults == NULL && PyDict_GET_SIZE(needs) == 0;
+}
+
+static int
+write_cells(sipy_encoder *e, PyFunctionObject *func, deps *list)
+{
+    Py_ssize_t count = func->func_closure == NULL ? 0
+                                                  : PyTuple_GET_SIZE(func->func_closure);
+    PyObject *names = PyCode_GetFreevars((PyCodeObject *)func->func_code);
+    if (names == NULL) {
+        return -1;
+    }
+    int failed = 0;
+    for (Py_ssize_t i = 0; i < count && !failed; i++) {
+        PyObject *cell = PyTuple_GET_ITEM(func->func_closure, i);
+        PyObject *value = Py_XNewRef(PyCell_GET(cell));
+        PyObject *name = i < PyTuple_GET_SIZE(names) ? PyTuple_GET_ITEM(names, i) : NULL;
+        failed = enc_bare(e, value != NULL ? TAG_TRUE : TAG_FALSE) < 0 ||
+                 sipy__deps_add(list, DEP_CELL, (PyObject *)func, cell, NULL, value) < 0 ||
+                 (value != NULL &&
+                  sipy__enc_described(e, value, "closure variable", name) < 0);
+        Py_XDECREF(value);
+    }
+    Py_DECREF(names);
+    return failed ? -1 : 0;
+}
+
+static int
+write_needs(sipy_encoder *e, PyObject *module, PyObject *needs)
+{
+    PyObject *name, *value;
+    Py_ssize_t pos = 0;
+    Py_ssize_t count = PyDict_GET_SIZE(needs);
+    if (enc_room(e, 16) < 0) {
+        return -1;
+    }
+    enc_varint(e, (uint64_t)count);
+    while (PyDict_Next(needs, &pos, &name, &value)) {
+        PyObject *id = sipy__binding(e->t, module, name, value);
+        int failed = id == NULL || sipy__enc_text(e, name) < 0 ||
+                     sipy__encode_value(e, id) < 0 ||
+                     sipy__enc_described(e, value, "global", name) < 0;
+        Py_XDECREF(id);
+        if (failed) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+static int
+write_description(sipy_encoder *e, PyFunctionObject *func, PyObject *needs, deps *list)
+{
+    PyObject *self = (PyObject *)func;
+    PyObject *none = Py_None;
+    PyObject *module = func->func_module != NULL && PyUnicode_Check(func->func_module)
+                           ? func->func_module
+                           : e->t->n___main__;
+    Py_ssize_t cells = func->func_closure == NULL ? 0
+                                                  : PyTuple_GET_SIZE(func->func_closure);
+    PyObject *head = Py_BuildValue(
+        "iLOOOn", is_stateless(func, needs) ? FUNCTION_IN_MAIN : 0,
+        (long long)e->t->hooks.interp_id, module, func->func_name, func->func_qualname,
+        cells);
+    int failed = head == NULL || sipy__encode_value(e, head) < 0;
+    Py_XDECREF(head);
+    PyObject *defaults = func->func_defaults == NULL ? none : func->func_defaults;
+    PyObject *kwdefaults = func->func_kwdefaults == NULL ? none : func->func_kwdefaults;
+    PyObject *dict = func->func_dict == NULL || PyDict_GET_SIZE(func->func_dict) == 0
+                         ? none
+                         : func->func_dict;
+    if (failed ||
+        sipy__deps_add(list, DEP_CODE, self, self, NULL, func->func_code) < 0 ||
+        sipy__deps_add(list, DEP_DEFAULTS, self, self, NULL, func->func_defaults) < 0 ||
+        sipy__deps_add(list, DEP_KWDEFAULTS, self, self, NULL, func->func_kwdefaults) < 0 ||
+        sipy__enc_code(e, func->func_code) < 0 ||
+        sipy__enc_described(e, defaults, "default values", NULL) < 0 ||
+        sipy__enc_described(e, kwdefaults, "keyword defaults", NULL) < 0 ||
+        sipy__enc_described(e, dict, "attributes", NULL) < 0 ||
+        write_cells(e, func, list) < 0) {
+        return -1;
+    }
+    return write_needs(e, module, needs);
+}
+
+/* The description of func as a blob. */
+static si_block *
+describe(sipy_transfer *t, PyFunctionObject *func, PyObject *needs, deps *list)
+{
+    sipy_image image;
+    sipy_image_init(&image);
+    sipy_encoder *e = sipy__encoder_begin(t, &image, SIPY_ASYNC);
+    if (e == NULL) {
+        return NULL;
+    }
+    e->in_function = true;
+    if (sipy__enc_hold(e) < 0 || write_description(e, func, needs, list) < 0) {
+        sipy__blame(e);
+        sipy__encoder_end(e, false);
+        sipy_image_fini(&image);
+        return NULL;
+    }
+    sipy__encoder_end(e, true);
+    return sipy__blob_new(&image);
+}
+
+/* Describes func under id (0: a new one) and makes it known. -> its record, which the
+ * next use of the table may end, or NULL with an exception */
+static record *
+ship(sipy_encoder *e, PyFunctionObject *func, PyObject *needs, deps *found, uint64_t id,
+     si_block **blob)
+{
+    sipy_functions *fs = e->t->functions;
+    building b = {.outer = fs->building, .obj = (PyObject *)func,
+                  .id = id != 0 ? id : sipy__new_id(), .deps = *found};
+    memset(found, 0, sizeof(*found));
+    fs->building = &b;
+    *blob = NULL;
+    if (!Py_EnterRecursiveCall(" while sending a function")) {
+        *blob = describe(e->t, func, needs, &b.deps);
+        Py_LeaveRecursiveCall();
+    }
+    fs->building = b.outer;
+    record *r = NULL;
+    if (*blob != NULL) {
+        r = sipy__record_of(fs, (PyObject *)func);
+        if (r != NULL) {
+            sipy__record_end(fs, r);
+        }
+        r = sipy__record_new(fs, RECORD_FUNCTION, (PyObject *)func, b.id, true);
+    }
+    if (r != NULL && b.outer != NULL) {
+        if (sipy__deps_merge(&b.outer->deps, &b.deps, b.outer->obj) < 0) {
+            r = NULL;
+        }
+    }
+    if (r == NULL) {
+        sipy__deps_clear(&b.deps);
+        si_block_drop(*blob);
+        *blob = NULL;
+        return NULL;
+    }
+    r->deps = b.deps;
+    if (!b.open) {
+        si_block_hold(*blob);
+        r->blob = *blob;
+    }
+    return r;
+}
+
+/* By value: writes the id and the description, which is made anew if anything that it
+ * depends on has changed. */
+static int
+write_by_value(sipy_encoder *e, PyFunctionObject *func, PyObject *needs, deps *found,
+               bool importable)
+{
+    record *r = sipy__record_of(e->t->functions, (PyObject *)func);
+    uint64_t id = r != NULL && sipy__record_valid(r) ? r->id : 0;
+    si_block *blob;
+    r = ship(e, func, needs, found, id, &blob);
+    if (r == NULL) {
+        return -1;
+    }
+    r->importable = importable;
+    int failed = sipy__enc_by_id(e, (PyObject *)func, TAG_FUNCTION, r->id, blob);
+    si_block_drop(blob);
+    return failed;
+}
+
+static int
+write_slowly(sipy_encoder *e, PyFunctionObject *func)
+{
+    if (sipy__enc_hold(e) < 0) {
+        return -1;
+    }
+    deps found = {0};
+    PyObject *needs = needed_globals(e->t, func, &found);
+    if (needs == NULL) {
+        sipy__deps_clear(&found);
+        return -1;
+    }
+    bool bare = e->calling && is_stateless(func, needs);
+    int result = bare ? 0 : sipy__enc_global(e, (PyObject *)func, NULL);
+    if (result == 0) {
+        bool main = func->func_module != NULL && PyUnicode_Check(func->func_module) &&
+                    PyUnicode_Compare(func->func_module, e->t->n___main__) == 0;
+        result = write_by_value(e, func, needs, &found, bare && !main);
+    }
+    sipy__deps_clear(&found);
+    Py_DECREF(needs);
+    return result < 0 ? -1 : 0;
+}
+
+int
+sipy__enc_function(sipy_encoder *e, PyObject *func)
+{
+    uint32_t number;
+    if (sipy__enc_find(e, func, &number)) {
+        return enc_tag(e, TAG_REF, number);
+    }
+    sipy_functions *fs = sipy__functions(e->t);
+    if (fs == NULL) {
+        return -1;
+    }
+    for (building *b = fs->building; b != NULL; b = b->outer) {
+        if (b->obj == func) {
+            for (building *inner = fs->building; inner != b; inner = inner->outer) {
+                inner->open = true;
+            }
+            return sipy__enc_by_id(e, func, TAG_FUNCTION, b->id, NULL);
+        }
+    }
+    record *r = sipy__record_of(fs, func);
+    if (r != NULL && r->blob != NULL && (e->calling || !r->importable) &&
+        sipy__record_valid(r)) {
+        if (fs->building != NULL &&
+            sipy__deps_merge(&fs->building->deps, &r->deps, fs->building->obj) < 0) {
+            return -1;
+        }
+        return sipy__enc_by_id(e, func, TAG_FUNCTION, r->id, r->blob);
+    }
+    return PyErr_Occurred() ? -1 : write_slowly(e, (PyFunctionObject *)func);
+}
+
+int
+sipy__enc_module(sipy_encoder *e, PyObject *module)
+{
+    PyObject *name = PyModule_GetNameObject(module);
+    PyObject *found = name == NULL ? NULL : PyImport_GetModule(name);
+    int failed = -1;
+    if (found != module || PyUnicode_Compare(name, e->t->n___main__) == 0) {
+        if (!PyErr_Occurred()) {
+            PyErr_SetString(PyExc_TypeError, "the module cannot be imported by its name");
+        }
+    }
+    else if (enc_bare(e, TAG_MODULE) == 0) {
+        failed = sipy__enc_text(e, name);
+    }
+    Py_XDECREF(found);
+    Py_XDECREF(name);
+    return failed;
+}
+
+/* ---- reading ---- */
+
+PyObject *
+sipy__dec_module(sipy_decoder *d)
+{
+    PyObject *name = sipy__dec_text(d);
+    if (name == NULL) {
+        return NULL;
+    }
+    PyObject *module = NULL;
+    if (d->pure) {
+        sipy__damaged(d);
+    }
+    else {
+        module = PyImport_GetModule(name);
+        if (module == NULL && !PyErr_Occurred()) {
+            /* PyImport_Import gives the top package, but leaves all in sys.modules. */
+            PyObject *top = PyImport_Import(name);
+            module = top == NULL ? NULL : PyImport_GetModule(name);
+            Py_XDECREF(top);
+            if (module == NULL && !PyErr_Occurred()) {
+                PyErr_Format(PyExc_ModuleNotFoundError, "No module named '%U'", name);
+            }
+        }
+    }
+    Py_DECREF(name);
+    return module;
+}
+
+/* The function that the first parts of a description make. */
+static PyObject *
+make_function(sipy_decoder *d, PyObject **applied)
+{
+    sipy_transfer *t = d->t;
+    PyObject *head = sipy__decode_value(d);
+    PyObject *code = head == NULL ? NULL : sipy__dec_code(d);
+    PyObject *func = NULL, *ns = NULL;
+    int flags;
+    Py_ssize_t cells;
+    PyObject *interp_id, *module, *name, *qualname;
+    *applied = NULL;
+    if (code != NULL &&
+        PyArg_ParseTuple(head, "iOUUUn", &flags, &interp_id, &module, &name, &qualname,
+                         &cells)) {
+        if (flags & FUNCTION_IN_MAIN) {
+            PyObject *main = PyImport_AddModule("__main__");
+            ns = main == NULL ? NULL : PyModule_GetDict(main);
+        }
+        else if (sipy__namespace(t, interp_id, module, &ns, applied) < 0) {
+            ns = NULL;
+        }
+        func = ns == NULL ? NULL : PyFunction_NewWithQualName(code, ns, qualname);
+    }
+    if (func != NULL) {
+        PyFunctionObject *f = (PyFunctionObject *)func;
+        Py_XSETREF(f->func_name, Py_NewRef(name));
+        Py_XSETREF(f->func_module, Py_NewRef(module));
+        PyObject *closure = NULL;
+        if (cells != PyCode_GetNumFree((PyCodeObject *)code)) {
+            sipy__damaged(d);
+            Py_CLEAR(func);
+        }
+        else if (cells > 0) {
+            closure = PyTuple_New(cells);
+            for (Py_ssize_t i = 0; closure != NULL && i < cells; i++) {
+                PyObject *cell = PyCell_New(NULL);
+                if (cell == NULL) {
+                    Py_CLEAR(closure);
+                    break;
+                }
+                PyTuple_SET_ITEM(closure, i, cell);
+            }
+            if (closure == NULL || PyFunction_SetClosure(func, closure) < 0) {
+                Py_CLEAR(func);
+            }
+            Py_XDECREF(closure);
+        }
+    }
+    Py_XDECREF(head);
+    Py_XDECREF(code);
+    return func;
+}
+
+static int
+fill_cells(sipy_decoder *d, PyObject *func)
+{
+    PyObject *closure = PyFunction_GET_CLOSURE(func);
+    Py_ssize_t count = closure == NULL ? 0 : PyTuple_GET_SIZE(closure);
+    for (Py_ssize_t i = 0; i < count; i++) {
+        PyObject *filled = sipy__decode_value(d);
+        if (filled == NULL) {
+            return -1;
+        }
+        bool is = filled == Py_True;
+        Py_DECREF(filled);
+        if (is) {
+            PyObject *value = sipy__decode_value(d);
+            if (value == NULL) {
+                return -1;
+            }
+            int failed = PyCell_Set(PyTuple_GET_ITEM(closure, i), value);
+            Py_DECREF(value);
+            if (failed) {
+                return -1;
+            }
+        }
+    }
+    return 0;
+}
+
+/* Binds one needed global, unless the sender has not rebound it since it was bound. */
+static int
+bind(sipy_decoder *d, PyObject *ns, PyObject *applied)
+{
+    PyObject *name = sipy__dec_text(d);
+    PyObject *id = name == NULL ? NULL : sipy__decode_value(d);
+    PyObject *value = id == NULL ? NULL : sipy__decode_value(d);
+    int failed = value == NULL;
+    if (!failed && PyUnicode_CompareWithASCIIString(name, "__name__") != 0 &&
+        PyUnicode_CompareWithASCIIString(name, "__builtins__") != 0) {
+        PyObject *last = PyDict_GetItemWithError(applied, name);
+        int same = last == NULL ? 0 : PyObject_RichCompareBool(last, id, Py_EQ);
+        failed = PyErr_Occurred() != NULL ||
+                 (!same && (PyDict_SetItem(ns, name, value) < 0 ||
+                            PyDict_SetItem(applied, name, id) < 0));
+    }
+    Py_XDECREF(name);
+    Py_XDECREF(id);
+    Py_XDECREF(value);
+    return failed ? -1 : 0;
+}
+
+static int
+fill_function(sipy_decoder *d, PyObject *func, PyObject *applied)
+{
+    PyFunctionObject *f = (PyFunctionObject *)func;
+    PyObject *rest[3];
+    for (int i = 0; i < 3; i++) {
+        rest[i] = sipy__decode_value(d);
+        if (rest[i] == NULL) {
+            while (i > 0) {
+                Py_DECREF(rest[--i]);
+            }
+            return -1;
+        }
+    }
+    int failed = PyFunction_SetDefaults(func, rest[0]) < 0 ||
+                 PyFunction_SetKwDefaults(func, rest[1]) < 0;
+    if (!failed && PyDict_CheckExact(rest[2])) {
+        Py_XSETREF(f->func_dict, Py_NewRef(rest[2]));
+    }
+    for (int i = 0; i < 3; i++) {
+        Py_DECREF(rest[i]);
+    }
+    uint64_t count;
+    if (failed || fill_cells(d, func) < 0) {
+        return -1;
+    }
+    if (dec_varint(d, &count) < 0 || (count > 0 && applied == NULL)) {
+        sipy__damaged(d);
+        return -1;
+    }
+    for (uint64_t i = 0; i < count; i++) {
+        if (bind(d, f->func_globals, applied) < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+static PyObject *
+receive(sipy_transfer *t, uint64_t id, si_block *blob)
+{
+    sipy_decoder *d = sipy__blob_open(t, blob);
+    if (d == NULL) {
+        return NULL;
+    }
+    PyObject *applied;
+    PyObject *func = make_function(d, &applied);
+    record *r = func == NULL ? NULL
+                             : sipy__record_new(t->functions, RECORD_FUNCTION, func, id,
+                                                false);
+    if (r == NULL) {
+        Py_CLEAR(func);
+    }
+    else {
+        r->pending = true;
+        si_block_hold(blob);
+        r->blob = blob;
+        if (fill_function(d, func, applied) < 0) {
+            Py_CLEAR(func);
+        }
+        r = sipy__record_by_id(t->functions, id);
+        if (r != NULL) {
+            r->pending = false;
+            if (func == NULL) {
+                PyObject *exc = PyErr_GetRaisedException();
+                sipy__record_end(t->functions, r);
+                PyErr_SetRaisedException(exc);
+            }
+        }
+    }
+    sipy__decoder_end(d);
+    return func;
+}
+
+PyObject *
+sipy__dec_function(sipy_decoder *d)
+{
+    uint64_t id;
+    si_block *blob;
+    sipy_functions *fs = sipy__functions(d->t);
+    if (fs == NULL || sipy__dec_by_id(d, &id, &blob) < 0) {
+        return NULL;
+    }
+    record *r = sipy__record_by_id(fs, id);
+    if (r != NULL) {
+        return Py_NewRef(r->obj);
+    }
+    if (blob == NULL) {
+        return sipy__damaged(d);
+    }
+    if (Py_EnterRecursiveCall(" while receiving a function")) {
+        return NULL;
+    }
+    PyObject *func = receive(d->t, id, blob);
+    Py_LeaveRecursiveCall();
+    return func;
+}

@@ -1,0 +1,167 @@
+/* functions.h — functions and classes that cross by value, each shipped once.
+ *
+ * Model      Whatever crosses by value has an id that is unique in the process and stands
+ *            for one state of it: a function whose code, defaults, closure or needed
+ *            globals are rebound gets a new one. Its description (a blob: an image in
+ *            raw memory) is written once; after that an image carries the id and a hold
+ *            on the blob. The receiver looks the id up and reads the blob only if the id
+ *            is new to it.
+ * Records    One per id and interpreter. At home, where the object was made, it is known
+ *            weakly; elsewhere strongly. Functions and code are bounded in number, the
+ *            longest unused goes first; classes stay, as instances depend on them.
+ */
+#ifndef SIPY_TRANSFER_FUNCTIONS_H
+#define SIPY_TRANSFER_FUNCTIONS_H
+
+#include "binding/transfer/internal.h"
+
+typedef enum record_kind {
+    RECORD_FUNCTION = 0,
+    RECORD_CODE,
+    RECORD_CLASS,
+} record_kind;
+
+/* Something that must be as it was for the description of a function to be true. */
+typedef enum dep_kind {
+    DEP_CODE = 0,   /* of function `where` */
+    DEP_DEFAULTS,
+    DEP_KWDEFAULTS,
+    DEP_CELL,       /* contents of cell `where` */
+    DEP_GLOBAL,     /* `name` in dict `where`; value NULL: it is not there */
+} dep_kind;
+
+typedef struct dep {
+    dep_kind kind;
+    bool own_where; /* else it is the function of the record itself */
+    bool own_value;
+    PyObject *where;
+    PyObject *name;  /* owned, may be NULL */
+    PyObject *value; /* compared by identity; may be NULL */
+} dep;
+
+typedef struct deps {
+    dep *list;
+    size_t count;
+    size_t cap;
+} deps;
+
+typedef struct record {
+    struct record *next_by_obj;
+    struct record *next_by_id;
+    uint64_t id;
+    uint64_t used;
+    record_kind kind;
+    bool importable; /* by value only as the function of a call */
+    bool pending;    /* being received: not complete, must stay */
+    PyObject *obj;   /* borrowed at home, owned elsewhere */
+    PyObject *weak;  /* at home: weak reference to obj */
+    PyObject *names; /* RECORD_CODE: the globals that it looks up, once known */
+    si_block *blob;  /* NULL: must be written before it can be sent alone */
+    deps deps;
+} record;
+
+/* A function or class that is being described right now. */
+typedef struct building {
+    struct building *outer;
+    PyObject *obj;
+    uint64_t id;
+    bool open; /* its description refers to one that is not complete */
+    deps deps;
+} building;
+
+#define RECORD_BUCKETS 256
+#define RECORDS_MAX 1024
+
+struct sipy_functions {
+    record *by_obj[RECORD_BUCKETS];
+    record *by_id[RECORD_BUCKETS];
+    size_t count; /* functions and code */
+    uint64_t clock;
+    building *building;
+    PyObject *namespaces; /* (interpreter, module) -> (namespace, bindings applied) */
+    PyObject *bindings;   /* (module, name) -> (value, id) */
+};
+
+/* ---- records ---- */
+
+/* The functions part of the engine, made when first needed. -> NULL with MemoryError */
+sipy_functions *
+sipy__functions(sipy_transfer *t);
+
+uint64_t
+sipy__new_id(void);
+
+/* The record of a living object, or NULL. */
+record *
+sipy__record_of(sipy_functions *fs, PyObject *obj);
+
+/* The record with that id, its object alive, or NULL. */
+record *
+sipy__record_by_id(sipy_functions *fs, uint64_t id);
+
+/* A new record; home: obj is known weakly. May end the longest unused one.
+ * -> record | NULL with an exception */
+record *
+sipy__record_new(sipy_functions *fs, record_kind kind, PyObject *obj, uint64_t id,
+                 bool home);
+
+void
+sipy__record_end(sipy_functions *fs, record *r);
+
+/* Whether all that r depends on is as it was. */
+bool
+sipy__record_valid(record *r);
+
+int
+sipy__deps_add(deps *list, dep_kind kind, PyObject *self, PyObject *where, PyObject *name,
+               PyObject *value);
+int
+sipy__deps_merge(deps *into, const deps *from, PyObject *self);
+void
+sipy__deps_clear(deps *list);
+
+/* ---- blobs ---- */
+
+/* Takes over what image has. -> block | NULL with MemoryError (image is then empty) */
+si_block *
+sipy__blob_new(sipy_image *image);
+
+/* Writes tag, id and a hold on blob (NULL: the receiver has it by then). */
+int
+sipy__enc_by_id(sipy_encoder *e, PyObject *obj, unsigned tag, uint64_t id,
+                si_block *blob);
+
+/* Reads id and blob; *blob is borrowed, NULL if none was written. */
+int
+sipy__dec_by_id(sipy_decoder *d, uint64_t *id, si_block **blob);
+
+/* A decoder for the inside of a blob. -> NULL with an exception */
+sipy_decoder *
+sipy__blob_open(sipy_transfer *t, si_block *blob);
+
+/* Writes one part of a description; what and name say which in an error. */
+int
+sipy__enc_described(sipy_encoder *e, PyObject *value, const char *what, PyObject *name);
+
+/* ---- code ---- */
+
+/* The names that code and the code nested in it look up as globals: a tuple. */
+PyObject *
+sipy__global_names(sipy_transfer *t, PyObject *code);
+int
+sipy__enc_code(sipy_encoder *e, PyObject *code);
+PyObject *
+sipy__dec_code(sipy_decoder *d);
+
+/* ---- namespaces ---- */
+
+/* The namespace for functions of that module of that interpreter. Both borrowed. */
+int
+sipy__namespace(sipy_transfer *t, PyObject *interp_id, PyObject *module, PyObject **ns,
+                PyObject **applied);
+
+/* The number that stands for `name` being bound to value in module. New reference. */
+PyObject *
+sipy__binding(sipy_transfer *t, PyObject *module, PyObject *name, PyObject *value);
+
+#endif /* SIPY_TRANSFER_FUNCTIONS_H */

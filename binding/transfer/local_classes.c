@@ -1,0 +1,408 @@
+/* local_classes.c — classes that cannot be imported cross by value, once per receiver.
+ *
+ * The description of a class, in this order: flags, interpreter, module, name, qualified
+ * name | metaclass | bases | what it must be made with (slots, or the members of an
+ * enum) | all its other attributes. The receiver makes it from the first four and makes
+ * it known by its id, so that its methods may refer to it; then it sets the rest.
+ * At home the id leads back to the class itself, so instances that return are its own.
+ */
+#include "binding/transfer/functions.h"
+#include "binding/transfer/scalars.h"
+
+typedef enum class_flag {
+    CLASS_ENUM = 1,
+    CLASS_ABSTRACT = 2, /* made by ABCMeta */
+} class_flag;
+
+/* ---- writing ---- */
+
+/* Attributes that the interpreter makes for each class anew. */
+static bool
+is_made_anew(const char *name)
+{
+    static const char *const names[] = {
+        "__dict__",        "__weakref__",         "__module__",
+        "__qualname__",    "__slots__",           "_abc_impl",
+        "__abstractmethods__", "__annotate__",    "__annotate_func__",
+        "__annotations__", "__annotations_cache__", "__classdictcell__", NULL};
+    for (int i = 0; names[i] != NULL; i++) {
+        if (strcmp(names[i], name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Of an enum, only what its author wrote: the rest is made with its members. */
+static bool
+is_enum_machinery(PyObject *members, PyObject *name, const char *text, PyObject *value)
+{
+    if (PyDict_Contains(members, name) == 1) {
+        return true;
+    }
+    if (text[0] != '_') {
+        return false;
+    }
+    if (!PyFunction_Check(value)) {
+        return strcmp(text, "__doc__") != 0;
+    }
+    PyObject *module = PyFunction_GET_MODULE(value);
+    return strcmp(text, "__new__") == 0 || module == NULL || !PyUnicode_Check(module) ||
+           PyUnicode_CompareWithASCIIString(module, "enum") == 0;
+}
+
+/* The attributes that are set once the class exists. */
+static PyObject *
+attributes_of(PyTypeObject *type, PyObject *members)
+{
+    PyObject *all = PyType_GetDict(type);
+    PyObject *some = all == NULL ? NULL : PyDict_New();
+    PyObject *name, *value;
+    Py_ssize_t pos = 0;
+    while (some != NULL && PyDict_Next(all, &pos, &name, &value)) {
+        const char *text = PyUnicode_Check(name) ? PyUnicode_AsUTF8(name) : NULL;
+        if (text == NULL) {
+            Py_CLEAR(some);
+            break;
+        }
+        if (is_made_anew(text) || Py_IS_TYPE(value, &PyMemberDescr_Type) ||
+            Py_IS_TYPE(value, &PyGetSetDescr_Type) ||
+            (members != NULL && is_enum_machinery(members, name, text, value))) {
+            continue;
+        }
+        if (PyDict_SetItem(some, name, value) < 0) {
+            Py_CLEAR(some);
+        }
+    }
+    Py_XDECREF(all);
+    return some;
+}
+
+/* name -> value of all members of an enum, aliases included. */
+static PyObject *
+enum_members(PyTypeObject *type)
+{
+    PyObject *view = PyObject_GetAttrString((PyObject *)type, "__members__");
+    PyObject *pairs = view == NULL ? NULL : PyMapping_Items(view);
+    PyObject *members = pairs == NULL ? NULL : PyDict_New();
+    for (Py_ssize_t i = 0; members != NULL && i < PyList_GET_SIZE(pairs); i++) {
+        PyObject *pair = PyList_GET_ITEM(pairs, i);
+        PyObject *value = PyObject_GetAttrString(PyTuple_GET_ITEM(pair, 1), "_value_");
+        if (value == NULL ||
+            PyDict_SetItem(members, PyTuple_GET_ITEM(pair, 0), value) < 0) {
+            Py_CLEAR(members);
+        }
+        Py_XDECREF(value);
+    }
+    Py_XDECREF(pairs);
+    Py_XDECREF(view);
+    return members;
+}
+
+static bool
+has_base(PyTypeObject *type, const char *module, const char *name)
+{
+    PyObject *mro = type->tp_mro;
+    for (Py_ssize_t i = 0; mro != NULL && i < PyTuple_GET_SIZE(mro); i++) {
+        PyTypeObject *base = (PyTypeObject *)PyTuple_GET_ITEM(mro, i);
+        if (strcmp(base->tp_name, name) == 0) {
+            PyObject *from = PyObject_GetAttrString((PyObject *)base, "__module__");
+            bool same = from != NULL && PyUnicode_Check(from) &&
+                        PyUnicode_CompareWithASCIIString(from, module) == 0;
+            Py_XDECREF(from);
+            PyErr_Clear();
+            if (same) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+/* What the class must be made with. */
+static PyObject *
+skeleton_of(sipy_transfer *t, PyTypeObject *type, PyObject *members)
+{
+    if (members != NULL) {
+        return Py_NewRef(members);
+    }
+    PyObject *dict = PyType_GetDict(type);
+    PyObject *with = dict == NULL ? NULL : PyDict_New();
+    PyObject *slots = with == NULL ? NULL : PyDict_GetItemWithError(dict, t->n___slots__);
+    if (slots != NULL) {
+        PyObject *listed = PyUnicode_Check(slots) ? PyTuple_Pack(1, slots)
+                                                  : PySequence_Tuple(slots);
+        if (listed == NULL || PyDict_SetItem(with, t->n___slots__, listed) < 0) {
+            Py_CLEAR(with);
+        }
+        Py_XDECREF(listed);
+    }
+    Py_XDECREF(dict);
+    return with;
+}
+
+static int
+write_class(sipy_encoder *e, PyTypeObject *type)
+{
+    sipy_transfer *t = e->t;
+    PyObject *self = (PyObject *)type;
+    int flags = 0;
+    PyObject *members = NULL, *with = NULL, *attributes = NULL, *head = NULL;
+    PyObject *module = PyObject_GetAttr(self, t->n___module__);
+    PyObject *qualname = PyType_GetQualName(type), *name = PyType_GetName(type);
+    if (has_base(Py_TYPE(type), "enum", "EnumType")) {
+        flags |= CLASS_ENUM;
+        members = enum_members(type);
+    }
+    else if (has_base(Py_TYPE(type), "abc", "ABCMeta")) {
+        flags |= CLASS_ABSTRACT;
+    }
+    if (!PyErr_Occurred()) {
+        with = skeleton_of(t, type, members);
+        attributes = with == NULL ? NULL : attributes_of(type, members);
+    }
+    int failed = -1;
+    if (attributes != NULL && qualname != NULL && name != NULL && module != NULL) {
+        head = Py_BuildValue("iLOOO", flags, (long long)t->hooks.interp_id, module, name,
+                             qualname);
+        failed = head == NULL || sipy__encode_value(e, head) < 0 ||
+                 sipy__enc_described(e, (PyObject *)Py_TYPE(type), "metaclass", NULL) < 0 ||
+                 sipy__enc_described(e, type->tp_bases, "bases", NULL) < 0 ||
+                 sipy__enc_described(e, with, "attributes", NULL) < 0 ||
+                 sipy__enc_described(e, attributes, "attributes", NULL) < 0;
+    }
+    Py_XDECREF(members);
+    Py_XDECREF(with);
+    Py_XDECREF(attributes);
+    Py_XDECREF(head);
+    Py_XDECREF(module);
+    Py_XDECREF(qualname);
+    Py_XDECREF(name);
+    return failed ? -1 : 0;
+}
+
+static si_block *
+describe(sipy_transfer *t, PyTypeObject *type)
+{
+    sipy_image image;
+    sipy_image_init(&image);
+    sipy_encoder *e = sipy__encoder_begin(t, &image, SIPY_ASYNC);
+    if (e == NULL) {
+        return NULL;
+    }
+    e->in_function = true;
+    if (sipy__enc_hold(e) < 0 || write_class(e, type) < 0) {
+        sipy__blame(e);
+        sipy__encoder_end(e, false);
+        sipy_image_fini(&image);
+        return NULL;
+    }
+    sipy__encoder_end(e, true);
+    return sipy__blob_new(&image);
+}
+
+/* Describes the class; *known stays NULL if it must be described again next time. */
+static int
+ship(sipy_encoder *e, PyTypeObject *type, record *known)
+{
+    sipy_functions *fs = e->t->functions;
+    PyObject *self = (PyObject *)type;
+    building b = {.outer = fs->building, .obj = self,
+                  .id = known != NULL ? known->id : sipy__new_id()};
+    si_block *blob = NULL;
+    fs->building = &b;
+    if (!Py_EnterRecursiveCall(" while sending a class")) {
+        blob = describe(e->t, type);
+        Py_LeaveRecursiveCall();
+    }
+    fs->building = b.outer;
+    sipy__deps_clear(&b.deps);
+    if (blob == NULL) {
+        return -1;
+    }
+    record *r = sipy__record_of(fs, self);
+    if (r == NULL) {
+        r = sipy__record_new(fs, RECORD_CLASS, self, b.id, true);
+    }
+    int failed = r == NULL ? -1 : sipy__enc_by_id(e, self, TAG_LOCAL_CLASS, b.id, blob);
+    if (!failed && !b.open && r->blob == NULL) {
+        r->blob = blob;
+        blob = NULL;
+    }
+    si_block_drop(blob);
+    return failed;
+}
+
+int
+sipy__enc_local_class(sipy_encoder *e, PyTypeObject *type)
+{
+    PyObject *self = (PyObject *)type;
+    sipy_functions *fs = sipy__functions(e->t);
+    if (fs == NULL || sipy__enc_hold(e) < 0) {
+        return -1;
+    }
+    if (!PyType_HasFeature(type, Py_TPFLAGS_HEAPTYPE)) {
+        PyErr_Format(PyExc_TypeError, "class '%.200s' cannot be imported", type->tp_name);
+        return -1;
+    }
+    for (building *b = fs->building; b != NULL; b = b->outer) {
+        if (b->obj == self) {
+            for (building *inner = fs->building; inner != b; inner = inner->outer) {
+                inner->open = true;
+            }
+            return sipy__enc_by_id(e, self, TAG_LOCAL_CLASS, b->id, NULL);
+        }
+    }
+    record *r = sipy__record_of(fs, self);
+    if (r != NULL && r->blob != NULL) {
+        return sipy__enc_by_id(e, self, TAG_LOCAL_CLASS, r->id, r->blob);
+    }
+    return ship(e, type, r);
+}
+
+/* ---- reading ---- */
+
+/* An enum: its members go through the namespace that its metaclass prepares. */
+static PyObject *
+make_enum(PyObject *meta, PyObject *name, PyObject *bases, PyObject *members)
+{
+    PyObject *space = PyObject_CallMethod(meta, "__prepare__", "OO", name, bases);
+    PyObject *key, *value;
+    Py_ssize_t pos = 0;
+    while (space != NULL && PyDict_Next(members, &pos, &key, &value)) {
+        if (PyObject_SetItem(space, key, value) < 0) {
+            Py_CLEAR(space);
+        }
+    }
+    PyObject *type = space == NULL ? NULL
+                                   : PyObject_CallMethod(meta, "__new__", "OOOO", meta,
+                                                         name, bases, space);
+    Py_XDECREF(space);
+    return type;
+}
+
+static PyObject *
+make_class(sipy_decoder *d, int *flags)
+{
+    PyObject *head = sipy__decode_value(d), *meta = NULL, *bases = NULL, *with = NULL;
+    PyObject *interp_id, *module, *name, *qualname, *type = NULL;
+    if (head == NULL || (meta = sipy__decode_value(d)) == NULL ||
+        (bases = sipy__decode_value(d)) == NULL ||
+        (with = sipy__decode_value(d)) == NULL) {
+        /* the exception is set */
+    }
+    else if (!PyType_Check(meta) || !PyTuple_CheckExact(bases) ||
+             !PyDict_CheckExact(with)) {
+        sipy__damaged(d);
+    }
+    else if (PyArg_ParseTuple(head, "iOUUU", flags, &interp_id, &module, &name,
+                              &qualname)) {
+        if (*flags & CLASS_ENUM) {
+            type = make_enum(meta, name, bases, with);
+        }
+        else if (PyDict_SetItem(with, d->t->n___module__, module) == 0) {
+            type = PyObject_CallFunctionObjArgs(meta, name, bases, with, NULL);
+        }
+        if (type != NULL &&
+            (!PyType_Check(type) ||
+             PyObject_SetAttr(type, d->t->n___module__, module) < 0 ||
+             PyObject_SetAttr(type, d->t->n___qualname__, qualname) < 0)) {
+            Py_CLEAR(type);
+        }
+        if (type == NULL && !PyErr_Occurred()) {
+            sipy__damaged(d);
+        }
+    }
+    Py_XDECREF(head);
+    Py_XDECREF(meta);
+    Py_XDECREF(bases);
+    Py_XDECREF(with);
+    return type;
+}
+
+static int
+fill_class(sipy_decoder *d, PyObject *type, int flags)
+{
+    PyObject *attributes = sipy__decode_value(d);
+    if (attributes == NULL || !PyDict_CheckExact(attributes)) {
+        Py_XDECREF(attributes);
+        if (!PyErr_Occurred()) {
+            sipy__damaged(d);
+        }
+        return -1;
+    }
+    PyObject *name, *value;
+    Py_ssize_t pos = 0;
+    int failed = 0;
+    while (!failed && PyDict_Next(attributes, &pos, &name, &value)) {
+        /* As if type.__setattr__ was called: a metaclass may forbid it. */
+        failed = PyType_Type.tp_setattro(type, name, value);
+    }
+    Py_DECREF(attributes);
+    if (!failed && (flags & CLASS_ABSTRACT)) {
+        PyObject *abc = PyImport_ImportModule("abc");
+        PyObject *done = abc == NULL ? NULL
+                                     : PyObject_CallMethod(abc, "update_abstractmethods",
+                                                           "O", type);
+        failed = done == NULL ? -1 : 0;
+        Py_XDECREF(done);
+        Py_XDECREF(abc);
+    }
+    return failed;
+}
+
+static PyObject *
+receive(sipy_transfer *t, uint64_t id, si_block *blob)
+{
+    sipy_decoder *d = sipy__blob_open(t, blob);
+    if (d == NULL) {
+        return NULL;
+    }
+    int flags = 0;
+    PyObject *type = make_class(d, &flags);
+    record *r = type == NULL ? NULL
+                             : sipy__record_new(t->functions, RECORD_CLASS, type, id,
+                                                false);
+    if (r == NULL) {
+        Py_CLEAR(type);
+    }
+    else {
+        si_block_hold(blob);
+        r->blob = blob;
+        if (fill_class(d, type, flags) < 0) {
+            PyObject *exc = PyErr_GetRaisedException();
+            r = sipy__record_by_id(t->functions, id);
+            if (r != NULL) {
+                sipy__record_end(t->functions, r);
+            }
+            Py_CLEAR(type);
+            PyErr_SetRaisedException(exc);
+        }
+    }
+    sipy__decoder_end(d);
+    return type;
+}
+
+PyObject *
+sipy__dec_local_class(sipy_decoder *d)
+{
+    uint64_t id;
+    si_block *blob;
+    sipy_functions *fs = sipy__functions(d->t);
+    if (fs == NULL || sipy__dec_by_id(d, &id, &blob) < 0) {
+        return NULL;
+    }
+    record *r = sipy__record_by_id(fs, id);
+    if (r != NULL) {
+        return Py_NewRef(r->obj);
+    }
+    if (blob == NULL) {
+        return sipy__damaged(d);
+    }
+    if (Py_EnterRecursiveCall(" while receiving a class")) {
+        return NULL;
+    }
+    PyObject *type = receive(d->t, id, blob);
+    Py_LeaveRecursiveCall();
+    return type;
+}

@@ -1,0 +1,598 @@
+/* type_interpreter.c — Interpreter: a handle of one interpreter of the process.
+ *
+ * There is one object per id in each interpreter. It refers to the process-wide record,
+ * if there is one: an interpreter that somebody else has made gets a record only when
+ * our module is imported there. The last handle anywhere ends an interpreter of ours.
+ */
+#include "binding/args.h"
+#include "binding/crossers.h"
+#include "binding/ctrl_c.h"
+#include "binding/execute.h"
+#include "binding/interrupt.h"
+#include "binding/known.h"
+#include "binding/lifecycle.h"
+#include "binding/listing.h"
+#include "binding/run.h"
+#include "core/base/alloc.h"
+
+typedef struct interpreter_object {
+    PyObject_HEAD
+    sipy_state *state;   /* of the interpreter whose object this is */
+    sipy_interp *interp; /* a reference and a handle, or NULL: no record (yet) */
+    int64_t id;
+    const char *whence; /* where one without a record came from, in CPython's words */
+    PyObject *weakrefs;
+} interpreter_object;
+
+static interpreter_object *
+as_interpreter(PyObject *self)
+{
+    return (interpreter_object *)self;
+}
+
+/* The record behind self, which may have come after the object; borrowed, or NULL. */
+static sipy_interp *
+record_of(interpreter_object *self)
+{
+    if (self->interp == NULL) {
+        self->interp = sipy_interp_find(self->id);
+        if (self->interp != NULL) {
+            sipy_handle_hold(self->interp);
+        }
+    }
+    return self->interp;
+}
+
+/* The record of self to be driven: ours and not gone. borrowed, or NULL with
+ * InterpreterError or InterpreterNotFoundError set. */
+static sipy_interp *
+driven(interpreter_object *self, const char *what)
+{
+    sipy_interp *interp = record_of(self);
+    if (interp != NULL) {
+        return interp;
+    }
+    if (!sipy_compat_exists(self->id)) {
+        sipy_raise_not_found(self->state, self->id);
+    }
+    else {
+        PyErr_Format(self->state->InterpreterError, "cannot %s unrecognized interpreter %lld",
+                     what, (long long)self->id);
+    }
+    return NULL;
+}
+
+/* --- making objects ---------------------------------------------------------------- */
+
+/* What CPython's own module says of the interpreters that it can drive: scripts tell by
+ * it which ones they may use. */
+static const char whence_of_ours[] = "_interpreters module";
+
+/* CPython's word for where interpreter id came from, or NULL with
+ * InterpreterNotFoundError set if there is none. */
+static const char *
+find_whence(const sipy_state *state, int64_t id, const sipy_interp *interp)
+{
+    if (interp != NULL && interp->origin == SIPY_OURS) {
+        if (si_gate_is_closed(&interp->gate) && interp != state->interp) {
+            sipy_raise_not_found(state, id);
+            return NULL;
+        }
+        return whence_of_ours;
+    }
+    PyInterpreterState *native = sipy_compat_find(id);
+    if (native == NULL) {
+        PyErr_Clear();
+        sipy_raise_not_found(state, id);
+        return NULL;
+    }
+    return sipy_compat_whence(native);
+}
+
+/* A new object for id; takes over the reference interp (may be NULL). */
+static PyObject *
+make_object(PyTypeObject *type, sipy_state *state, int64_t id, sipy_interp *interp)
+{
+    const char *whence = find_whence(state, id, interp);
+    interpreter_object *self =
+        whence == NULL ? NULL : (interpreter_object *)type->tp_alloc(type, 0);
+    if (self == NULL) {
+        sipy_interp_drop(interp);
+        return NULL;
+    }
+    self->state = state;
+    self->interp = interp;
+    self->id = id;
+    self->whence = whence;
+    if (interp != NULL) {
+        sipy_handle_hold(interp);
+    }
+    if (sipy_known_put(state->known_interpreters, id, (PyObject *)self) < 0) {
+        Py_CLEAR(self);
+    }
+    return (PyObject *)self;
+}
+
+/* The one object for id. -> new reference | NULL with InterpreterNotFoundError, ... */
+static PyObject *
+object_for(PyTypeObject *type, sipy_state *state, int64_t id)
+{
+    sipy_interp *interp = sipy_interp_find(id);
+    PyObject *self = sipy_known_get(state->known_interpreters, id);
+    if (self != NULL && find_whence(state, id, interp) == NULL) {
+        Py_CLEAR(self); /* there is an object, but its interpreter is gone */
+    }
+    if (self != NULL || PyErr_Occurred()) {
+        sipy_interp_drop(interp);
+        return self;
+    }
+    return make_object(type, state, id, interp);
+}
+
+static PyObject *
+interpreter_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+    sipy_state *state = sipy_state_of_type(type);
+    if (state == NULL) {
+        return NULL;
+    }
+    if (PyTuple_GET_SIZE(args) != 1 || (kwargs != NULL && PyDict_GET_SIZE(kwargs) > 0)) {
+        PyErr_SetString(PyExc_TypeError,
+                        "Interpreter() takes exactly one argument, the id");
+        return NULL;
+    }
+    int64_t id = sipy_id_from_object(PyTuple_GET_ITEM(args, 0), "interpreter ID");
+    return id < 0 ? NULL : object_for(type, state, id);
+}
+
+static void
+interpreter_dealloc(PyObject *op)
+{
+    PyTypeObject *type = Py_TYPE(op);
+    interpreter_object *self = as_interpreter(op);
+    sipy_interp *interp = self->interp;
+    if (self->weakrefs != NULL) {
+        PyObject_ClearWeakRefs(op);
+    }
+    if (self->state != NULL) {
+        sipy_known_forget(self->state->known_interpreters, self->id);
+    }
+    if (interp != NULL) {
+        sipy_handle_drop(interp);
+        sipy_interp_drop(interp);
+    }
+    type->tp_free(op);
+    Py_DECREF(type);
+}
+
+/* --- the module's functions ---------------------------------------------------------- */
+
+PyObject *
+sipy_interpreter_create(PyObject *module, PyObject *Py_UNUSED(ignored))
+{
+    sipy_state *state = sipy_state_of_module(module);
+    if (sipy_exit_hook_register() < 0 || sipy_ctrl_c_install() < 0) {
+        return NULL;
+    }
+    sipy_interp *interp = sipy_interp_create(state);
+    if (interp == NULL) {
+        return NULL;
+    }
+    PyTypeObject *type = (PyTypeObject *)state->Interpreter;
+    PyObject *self = object_for(type, state, interp->entry.id);
+    if (self != NULL) {
+        (void)record_of(as_interpreter(self)); /* list_all() may have made it earlier */
+    }
+    sipy_handle_drop(interp); /* the object has one of its own now */
+    sipy_interp_drop(interp);
+    return self;
+}
+
+PyObject *
+sipy_interpreter_current(PyObject *module, PyObject *Py_UNUSED(ignored))
+{
+    sipy_state *state = sipy_state_of_module(module);
+    return object_for((PyTypeObject *)state->Interpreter, state, state->interp->entry.id);
+}
+
+PyObject *
+sipy_interpreter_main(PyObject *module, PyObject *Py_UNUSED(ignored))
+{
+    sipy_state *state = sipy_state_of_module(module);
+    int64_t id = PyInterpreterState_GetID(PyInterpreterState_Main());
+    return object_for((PyTypeObject *)state->Interpreter, state, id);
+}
+
+PyObject *
+sipy_interpreter_list(PyObject *module, PyObject *Py_UNUSED(ignored))
+{
+    sipy_state *state = sipy_state_of_module(module);
+    int64_t *ids = NULL;
+    size_t count = 0;
+    PyObject *list = PyList_New(0);
+    if (list == NULL || sipy_list_ids(&ids, &count) < 0) {
+        Py_XDECREF(list);
+        return NULL;
+    }
+    for (size_t i = 0; list != NULL && i < count; i++) {
+        PyObject *obj = object_for((PyTypeObject *)state->Interpreter, state, ids[i]);
+        if (obj == NULL && PyErr_ExceptionMatches(state->InterpreterNotFoundError)) {
+            PyErr_Clear(); /* it ended since it was listed */
+        }
+        else if (obj == NULL || PyList_Append(list, obj) < 0) {
+            Py_CLEAR(list);
+        }
+        Py_XDECREF(obj);
+    }
+    si_free(ids);
+    return list;
+}
+
+/* --- methods ------------------------------------------------------------------------- */
+
+static PyObject *
+interpreter_is_running(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    interpreter_object *self = as_interpreter(op);
+    const sipy_interp *interp = record_of(self);
+    if (find_whence(self->state, self->id, interp) == NULL) {
+        return NULL;
+    }
+    if (interp != NULL && interp->origin == SIPY_OURS) {
+        return PyBool_FromLong(si_gate_is_running(&interp->gate));
+    }
+    PyInterpreterState *native = sipy_compat_find(self->id);
+    if (native == NULL) {
+        return NULL;
+    }
+    return PyBool_FromLong(sipy_compat_is_running(native));
+}
+
+static PyObject *
+interpreter_close(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    interpreter_object *self = as_interpreter(op);
+    sipy_interp *interp = driven(self, "destroy");
+    if (interp == NULL || sipy_interp_close(self->state, interp) < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+interpreter_prepare_main(PyObject *op, PyObject *args, PyObject *kwargs)
+{
+    interpreter_object *self = as_interpreter(op);
+    Py_ssize_t given = PyTuple_GET_SIZE(args);
+    if (given > 1) {
+        PyErr_Format(PyExc_TypeError,
+                     "prepare_main() takes at most 1 positional argument (%zd given)",
+                     given);
+        return NULL;
+    }
+    sipy_interp *interp = driven(self, "update __main__ for");
+    PyObject *source = given == 0 ? Py_None : PyTuple_GET_ITEM(args, 0);
+    PyObject *ns = NULL;
+    if (interp != NULL) {
+        ns = source == Py_None ? PyDict_New()
+                               : PyObject_CallOneArg((PyObject *)&PyDict_Type, source);
+    }
+    PyObject *result = NULL;
+    if (ns != NULL && (kwargs == NULL || PyDict_Update(ns, kwargs) == 0)) {
+        result = sipy_prepare_main(self->state, interp, ns);
+    }
+    Py_XDECREF(ns);
+    return result;
+}
+
+static PyObject *
+interpreter_exec(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    static const char *const names[] = {"code", "dedent", NULL};
+    static const sipy_signature signature = {"exec", names, 1, 2, 1};
+    interpreter_object *self = as_interpreter(op);
+    PyObject *given[2];
+    int dedent = 1;
+    if (sipy_parse_args(&signature, args, nargs, kwnames, given) < 0) {
+        return NULL;
+    }
+    if (given[1] != NULL && (dedent = PyObject_IsTrue(given[1])) < 0) {
+        return NULL;
+    }
+    sipy_interp *interp = driven(self, "exec code for");
+    return interp == NULL ? NULL : sipy_execute(self->state, interp, given[0], dedent);
+}
+
+static PyObject *
+interpreter_call(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    interpreter_object *self = as_interpreter(op);
+    if (nargs < 1) {
+        PyErr_SetString(PyExc_TypeError, "call() missing 1 required positional argument: "
+                                         "'callable'");
+        return NULL;
+    }
+    sipy_interp *interp = driven(self, "make a call in");
+    return interp == NULL
+               ? NULL
+               : sipy_call(self->state, interp, args[0], args + 1, nargs - 1, kwnames);
+}
+
+/* threading.Thread(target=self.call, args=args, kwargs=kwargs), started. */
+static PyObject *
+start_thread(PyObject *op, PyObject *args, PyObject *kwargs)
+{
+    PyObject *threading = PyImport_ImportModule("threading");
+    PyObject *type = threading == NULL ? NULL : PyObject_GetAttrString(threading, "Thread");
+    PyObject *target = type == NULL ? NULL : PyObject_GetAttrString(op, "call");
+    PyObject *keywords = target == NULL
+                             ? NULL
+                             : Py_BuildValue("{sOsOsO}", "target", target, "args", args,
+                                             "kwargs", kwargs == NULL ? Py_None : kwargs);
+    PyObject *nothing = keywords == NULL ? NULL : PyTuple_New(0);
+    PyObject *thread = nothing == NULL ? NULL : PyObject_Call(type, nothing, keywords);
+    PyObject *started =
+        thread == NULL ? NULL : PyObject_CallMethod(thread, "start", NULL);
+    if (started == NULL) {
+        Py_CLEAR(thread);
+    }
+    Py_XDECREF(started);
+    Py_XDECREF(nothing);
+    Py_XDECREF(keywords);
+    Py_XDECREF(target);
+    Py_XDECREF(type);
+    Py_XDECREF(threading);
+    return thread;
+}
+
+static PyObject *
+interpreter_call_in_thread(PyObject *op, PyObject *args, PyObject *kwargs)
+{
+    interpreter_object *self = as_interpreter(op);
+    if (PyTuple_GET_SIZE(args) < 1) {
+        PyErr_SetString(PyExc_TypeError,
+                        "call_in_thread() missing 1 required positional argument: "
+                        "'callable'");
+        return NULL;
+    }
+    if (driven(self, "make a call in") == NULL) {
+        return NULL;
+    }
+    return start_thread(op, args, kwargs);
+}
+
+/* exc as a class that exists in every interpreter. -> 0 | -1 with TypeError set */
+static int
+check_interrupt(PyObject *exc)
+{
+    if (PyExceptionClass_Check(exc) &&
+        (((PyTypeObject *)exc)->tp_flags & Py_TPFLAGS_HEAPTYPE) == 0) {
+        return 0;
+    }
+    PyErr_Format(PyExc_TypeError, "exc must be a built-in exception class, got %R", exc);
+    return -1;
+}
+
+static PyObject *
+interpreter_interrupt(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
+                      PyObject *kwnames)
+{
+    static const char *const names[] = {"exc", NULL};
+    static const sipy_signature signature = {"interrupt", names, 0, 1, 0};
+    interpreter_object *self = as_interpreter(op);
+    PyObject *given[1];
+    if (sipy_parse_args(&signature, args, nargs, kwnames, given) < 0) {
+        return NULL;
+    }
+    PyObject *exc = given[0] == NULL ? PyExc_KeyboardInterrupt : given[0];
+    sipy_interp *interp = driven(self, "interrupt");
+    if (interp == NULL || check_interrupt(exc) < 0 ||
+        sipy_check_ours(self->state, interp, "interrupt") < 0) {
+        return NULL;
+    }
+    if (si_gate_enter(&interp->gate) != SI_OK) {
+        sipy_raise_not_found(self->state, self->id);
+        return NULL;
+    }
+    si_status status = sipy_interrupt_request(interp, exc);
+    si_gate_leave(&interp->gate);
+    if (status == SI_FULL) {
+        PyErr_Format(self->state->InterpreterError,
+                     "interpreter %lld has too many pending calls to be interrupted",
+                     (long long)self->id);
+        return NULL;
+    }
+    return PyBool_FromLong(status == SI_OK);
+}
+
+static PyObject *
+interpreter_reduce(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    return Py_BuildValue("O(L)", Py_TYPE(op), (long long)as_interpreter(op)->id);
+}
+
+static PyObject *
+interpreter_repr(PyObject *op)
+{
+    PyObject *name = PyType_GetName(Py_TYPE(op));
+    long long id = (long long)as_interpreter(op)->id;
+    PyObject *repr = name == NULL ? NULL : PyUnicode_FromFormat("%U(%lld)", name, id);
+    Py_XDECREF(name);
+    return repr;
+}
+
+static Py_hash_t
+interpreter_hash(PyObject *op)
+{
+    return (Py_hash_t)as_interpreter(op)->id;
+}
+
+static PyObject *
+interpreter_get_id(PyObject *op, void *Py_UNUSED(closure))
+{
+    return PyLong_FromLongLong(as_interpreter(op)->id);
+}
+
+static PyObject *
+interpreter_get_whence(PyObject *op, void *Py_UNUSED(closure))
+{
+    interpreter_object *self = as_interpreter(op);
+    const sipy_interp *interp = record_of(self);
+    bool ours = interp != NULL && interp->origin == SIPY_OURS;
+    return PyUnicode_FromString(ours ? whence_of_ours : self->whence);
+}
+
+/* --- crossing ------------------------------------------------------------------------ */
+
+static void
+drop_handle(void *interp)
+{
+    sipy_handle_drop(interp);
+    sipy_interp_drop(interp);
+}
+
+static int
+pack_interpreter(void *Py_UNUSED(owner), PyObject *obj, uint64_t out[2], sipy_image *image)
+{
+    sipy_interp *interp = record_of(as_interpreter(obj));
+    out[0] = (uint64_t)as_interpreter(obj)->id;
+    out[1] = 0;
+    if (interp == NULL) {
+        return 0; /* made by somebody else, who keeps it alive */
+    }
+    si_entry_hold(&interp->entry);
+    sipy_handle_hold(interp);
+    if (sipy_image_hold(image, interp, drop_handle) < 0) {
+        drop_handle(interp);
+        return -1;
+    }
+    return 0;
+}
+
+static PyObject *
+unpack_interpreter(void *owner, const uint64_t in[2])
+{
+    sipy_state *state = sipy_state_here(owner);
+    if (state == NULL) {
+        return NULL;
+    }
+    return object_for((PyTypeObject *)state->Interpreter, state, (int64_t)in[0]);
+}
+
+const sipy_crosser sipy_interpreter_crosser = {
+    .tag = SIPY_TAG_INTERPRETER,
+    .pack = pack_interpreter,
+    .unpack = unpack_interpreter,
+};
+
+/* --- the type ------------------------------------------------------------------------ */
+
+PyDoc_STRVAR(
+    interpreter_doc,
+    "Interpreter(id, /)\n--\n\n"
+    "One interpreter of this process. Made by create() and the other functions.\n\n"
+    "There is one object per id in each interpreter. When the last one anywhere goes, an\n"
+    "idle interpreter that create() made is closed. Only those can be driven; others can\n"
+    "be looked at. Raises InterpreterNotFoundError if there is none with that id.");
+PyDoc_STRVAR(is_running_doc,
+             "is_running($self, /)\n--\n\n"
+             "Whether code runs in the interpreter's __main__ now.\n\n"
+             "Threads that such code has started do not count. Raises\n"
+             "InterpreterNotFoundError if the interpreter is closed.");
+PyDoc_STRVAR(
+    close_doc,
+    "close($self, /)\n--\n\n"
+    "Finalize and destroy the interpreter, after joining the threads it has started.\n\n"
+    "Raises InterpreterError if it is running, is the current one or was made by somebody\n"
+    "else, InterpreterNotFoundError if it is closed already.");
+PyDoc_STRVAR(
+    prepare_main_doc,
+    "prepare_main($self, ns=None, /, **kwargs)\n--\n\n"
+    "Bind names in the interpreter's __main__: those of the mapping ns and the keywords.\n\n"
+    "The values must be shareable (see is_shareable()); all are bound, or none. Raises\n"
+    "NotShareableError, InterpreterError if it is running, ValueError if nothing is given.");
+PyDoc_STRVAR(
+    exec_doc,
+    "exec($self, code, /, dedent=True)\n--\n\n"
+    "Run code in the interpreter's __main__, in this thread.\n\n"
+    "code is source text (str or bytes), a code object or a function without arguments,\n"
+    "whose code alone is run. Source text loses its common indentation first unless\n"
+    "dedent is false. Raises ExecutionFailed if the code raised, SyntaxError if it cannot\n"
+    "be compiled, InterpreterError if the interpreter is running already.");
+PyDoc_STRVAR(
+    call_doc,
+    "call($self, callable, /, *args, **kwargs)\n--\n\n"
+    "Call callable in the interpreter, in this thread, and return its result.\n\n"
+    "Function, arguments and result are copied. Raises ExecutionFailed if the function\n"
+    "raised, NotShareableError if something cannot be sent, InterpreterError if the\n"
+    "interpreter is running already.");
+PyDoc_STRVAR(
+    call_in_thread_doc,
+    "call_in_thread($self, callable, /, *args, **kwargs)\n--\n\n"
+    "Call callable in the interpreter, in a new thread, and return the threading.Thread.\n\n"
+    "The result is discarded; an exception is reported by threading.excepthook.");
+PyDoc_STRVAR(
+    interrupt_doc,
+    "interrupt($self, /, exc=KeyboardInterrupt)\n--\n\n"
+    "Raise exc, a built-in exception class, in the code that the interpreter runs.\n\n"
+    "It is raised between two bytecodes, or in the blocking queue operation that the code\n"
+    "waits in. Returns whether anything was running. A call into C that does not return\n"
+    "is not interrupted. May be called from any thread.");
+
+static PyMethodDef interpreter_methods[] = {
+    {"is_running", interpreter_is_running, METH_NOARGS, is_running_doc},
+    {"close", interpreter_close, METH_NOARGS, close_doc},
+    {"prepare_main", _PyCFunction_CAST(interpreter_prepare_main),
+     METH_VARARGS | METH_KEYWORDS, prepare_main_doc},
+    {"exec", _PyCFunction_CAST(interpreter_exec), METH_FASTCALL | METH_KEYWORDS, exec_doc},
+    {"call", _PyCFunction_CAST(interpreter_call), METH_FASTCALL | METH_KEYWORDS, call_doc},
+    {"call_in_thread", _PyCFunction_CAST(interpreter_call_in_thread),
+     METH_VARARGS | METH_KEYWORDS, call_in_thread_doc},
+    {"interrupt", _PyCFunction_CAST(interpreter_interrupt), METH_FASTCALL | METH_KEYWORDS,
+     interrupt_doc},
+    {"__reduce__", interpreter_reduce, METH_NOARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyGetSetDef interpreter_getset[] = {
+    {"id", interpreter_get_id, NULL, "The interpreter's number in this process.", NULL},
+    {"whence", interpreter_get_whence, NULL, "Where the interpreter came from (str).",
+     NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyMemberDef interpreter_members[] = {
+    {"__weaklistoffset__", Py_T_PYSSIZET, offsetof(interpreter_object, weakrefs),
+     Py_READONLY, NULL},
+    {NULL, 0, 0, 0, NULL},
+};
+
+static PyType_Slot interpreter_slots[] = {
+    {Py_tp_doc, (void *)interpreter_doc},
+    {Py_tp_new, interpreter_new},
+    {Py_tp_dealloc, interpreter_dealloc},
+    {Py_tp_repr, interpreter_repr},
+    {Py_tp_hash, interpreter_hash},
+    {Py_tp_methods, interpreter_methods},
+    {Py_tp_getset, interpreter_getset},
+    {Py_tp_members, interpreter_members},
+    {0, NULL},
+};
+
+static PyType_Spec interpreter_spec = {
+    .name = "subinterpreters.Interpreter",
+    .basicsize = sizeof(interpreter_object),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,
+    .slots = interpreter_slots,
+};
+
+int
+sipy_interpreter_type_add(PyObject *module, sipy_state *state)
+{
+    state->known_interpreters = PyDict_New();
+    state->Interpreter = PyType_FromModuleAndSpec(module, &interpreter_spec, NULL);
+    if (state->known_interpreters == NULL || state->Interpreter == NULL) {
+        return -1;
+    }
+    return PyModule_AddObjectRef(module, "Interpreter", state->Interpreter);
+}
