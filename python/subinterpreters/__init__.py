@@ -1,0 +1,90 @@
+"""Many Python interpreters in one process, each with its own GIL.
+
+The names and their behaviour are those of ``concurrent.interpreters`` as CPython
+3.14 documents it, on CPython 3.12 and later::
+
+    import subinterpreters as interpreters
+
+    interp = interpreters.create()
+    interp.exec('print("spam!")')
+
+Code that says ``from concurrent import interpreters`` gets this module after a call
+of :func:`install`, or when it is started by ``python -m subinterpreters run``.
+
+This module is imported inside every interpreter that uses it, so it loads nothing
+but the C extension.
+"""
+
+from ._core import (
+    UNBOUND,
+    UNBOUND_ERROR,
+    UNBOUND_REMOVE,
+    ExecutionFailed,
+    Interpreter,
+    InterpreterError,
+    InterpreterNotFoundError,
+    ItemInterpreterDestroyed,
+    NotShareableError,
+    Queue,
+    QueueEmpty,
+    QueueError,
+    QueueFull,
+    QueueNotFoundError,
+    create,
+    create_queue,
+    get_current,
+    get_main,
+    is_shareable,
+    list_all,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    __version__: str
+
+__all__ = [
+    "UNBOUND",
+    "UNBOUND_ERROR",
+    "UNBOUND_REMOVE",
+    "ExecutionFailed",
+    "Interpreter",
+    "InterpreterError",
+    "InterpreterNotFoundError",
+    "ItemInterpreterDestroyed",
+    "NotShareableError",
+    "Queue",
+    "QueueEmpty",
+    "QueueError",
+    "QueueFull",
+    "QueueNotFoundError",
+    "create",
+    "create_queue",
+    "get_current",
+    "get_main",
+    "install",
+    "is_shareable",
+    "list_all",
+]
+
+
+def install() -> None:
+    """Make ``concurrent.interpreters`` mean this module, from now on.
+
+    It holds for this interpreter and for every interpreter that is created later;
+    those that exist already call ``install()`` themselves if they want it. A
+    ``concurrent.interpreters`` that was imported before is replaced in
+    ``sys.modules``; names that were taken out of it stay what they were. Calling it
+    again changes nothing. May be called from any thread.
+    """
+    from ._install import install as install_here
+
+    install_here()
+
+
+def __getattr__(name: str) -> str:
+    if name == "__version__":
+        # Reading the package's metadata takes longer than importing the package.
+        from importlib.metadata import version
+
+        return version("subinterpreters")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,98 @@
+"""The part of ``map`` that runs inside the worker interpreters.
+
+Only built-in values go in and come out, and what the function returned becomes text
+here: that work is done in parallel too, and any result can be printed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+
+class Failure(NamedTuple):
+    """Why one input has no result."""
+
+    position: int  #: of the input in its batch, from 0
+    kind: str  #: name of the exception's type
+    message: str  #: text of the exception, "" if it has none
+    traceback: str  #: as Python prints it, without our frames
+
+
+class Part(NamedTuple):
+    """What became of the first inputs of a batch; it may stop before the last."""
+
+    seconds: float  #: time that the calls took
+    texts: list[str | None]  #: a line of output per input, None for a failure
+    failures: list[Failure]
+
+
+_functions: dict[str, Callable[[str], Any]] = {}
+
+
+def check(target: str) -> str | None:
+    """Find the function *target* here; return what is wrong with it, or None."""
+    try:
+        function = _find(target)
+    except BaseException as exc:
+        return f"cannot load {target}: {_one_line(exc)}"
+    return None if callable(function) else f"{target} is not callable"
+
+
+def run_batch(target: str, inputs: list[str], as_json: bool) -> Part:
+    """Call the function *target* ("module:name") for each of *inputs*, in order.
+
+    Whatever the function raises becomes a Failure. After a KeyboardInterrupt the
+    rest of the inputs is left to the caller, who knows whether to go on.
+    """
+    function = _find(target)
+    texts: list[str | None] = []
+    failures: list[Failure] = []
+    started = time.perf_counter()
+    for position, item in enumerate(inputs):
+        try:
+            texts.append(_text(item, function(item), as_json))
+        except BaseException as exc:
+            texts.append(None)
+            failures.append(_failure(position, exc))
+            if isinstance(exc, KeyboardInterrupt):
+                break
+    return Part(time.perf_counter() - started, texts, failures)
+
+
+def _find(target: str) -> Callable[[str], Any]:
+    function = _functions.get(target)
+    if function is None:
+        from importlib import import_module
+        from operator import attrgetter
+
+        module, _, name = target.partition(":")
+        function = _functions[target] = attrgetter(name)(import_module(module))
+    return function
+
+
+def _text(item: str, result: object, as_json: bool) -> str:
+    if not as_json:
+        return str(result)
+    import json
+
+    # NaN has no JSON: it is an error of this input, not a broken line for the reader.
+    return json.dumps({"input": item, "result": result}, allow_nan=False)
+
+
+def _failure(position: int, exc: BaseException) -> Failure:
+    from traceback import TracebackException
+
+    trace = exc.__traceback__
+    while trace is not None and trace.tb_frame.f_globals is globals():
+        trace = trace.tb_next
+    report = TracebackException(type(exc), exc, trace)
+    trace_text = "".join(report.format())
+    return Failure(position, type(exc).__qualname__, str(report), trace_text)
+
+
+def _one_line(exc: BaseException) -> str:
+    from traceback import format_exception_only
+
+    return " ".join(format_exception_only(exc)[-1].split())

@@ -1,0 +1,564 @@
+"""InterpreterPoolExecutor: concurrent.futures on interpreters, with native workers.
+
+The work is done in C (``_core._Pool``): this module holds what ``concurrent.futures``
+defines in Python, and what runs rarely. A future decodes its result in the thread that
+asks for it. Only callbacks, ``wait()`` and ``as_completed()`` need somebody to run them
+when a task ends: one thread per interpreter, which starts with the first of them.
+"""
+
+import os
+import sys
+import threading
+import time
+from collections import deque
+from concurrent import futures
+from concurrent.futures import _base
+from concurrent.futures.thread import BrokenThreadPool, ThreadPoolExecutor
+from itertools import count, islice
+
+from . import _core
+
+__all__ = ["BrokenInterpreterPool", "Future", "InterpreterPoolExecutor"]
+
+_BATCH = 256  # futures that the notifying thread handles at a time
+_CHUNK_SECONDS = 0.002  # how long a chunk of map() should take
+_LONGEST_CHUNK = 16_384
+
+_numbers = count()
+
+
+class BrokenInterpreterPool(BrokenThreadPool):
+    """A pool whose workers cannot be started, or failed in their initializer."""
+
+    @staticmethod
+    def _report(cause):
+        """Log, once per pool, why it is broken."""
+        _base.LOGGER.critical("Exception in initializer:", exc_info=cause)
+
+
+# --- telling of the end of tasks --------------------------------------------------------
+
+# Guards _waiter_list, _callbacks and _notified of all futures, and _notifier. It is what
+# concurrent.futures takes for the condition of each future. Reentrant, since wait() takes
+# those of many futures at once.
+_condition = threading.Condition(threading.RLock())
+_outbox = _core._Outbox()
+_LINGER_SECONDS = 0.2  # that the notifying thread stays after the last future
+_expected = 0  # subscribed futures that nobody was told of yet
+_notifier: threading.Thread | None = None
+_leaving = False  # the interpreter is about to end
+
+
+def _tell(future: "Future") -> None:
+    """Tell everybody who asked to hear of the end of *future*."""
+    with _condition:
+        future._notified = True
+        callbacks, future._callbacks = future._callbacks, None
+        for waiter in future._waiter_list or ():
+            if future.cancelled():
+                waiter.add_cancelled(future)
+            elif future._failed():
+                waiter.add_exception(future)
+            else:
+                waiter.add_result(future)
+    for callback in callbacks or ():
+        _call_back(callback, future)
+
+
+def _call_back(callback, future) -> None:
+    try:
+        callback(future)
+    except Exception:
+        _base.LOGGER.exception("exception calling callback for %r", future)
+
+
+def _notify() -> None:
+    global _expected, _notifier
+    while True:
+        there = _outbox.wait(_LINGER_SECONDS)
+        batch = _outbox.take(_BATCH)
+        while batch:
+            _tell(batch.pop(0))
+            with _condition:
+                _expected -= 1
+                if _expected == 0:
+                    _condition.notify_all()
+        with _condition:
+            if not there and _expected == 0:
+                _notifier = None
+                return
+
+
+def _expect(future: "Future") -> bool:
+    """Have the notifier tell of the end of *future*; False if it is over and everybody
+    was told. Needs _condition."""
+    global _expected, _notifier
+    if future._notified:
+        return False
+    if not future._subscribed:
+        if not future._subscribe(_outbox):
+            return False
+        _expected += 1
+    if _notifier is None:
+        _notifier = threading.Thread(
+            target=_notify, name="subinterpreters-callbacks", daemon=_may_be_daemon()
+        )
+        _notifier.start()
+    return True
+
+
+def _may_be_daemon() -> bool:
+    return _core.get_current().id == _core.get_main().id
+
+
+class Future(_core._TaskFuture, futures.Future):
+    """The outcome of a task that a pool runs; a ``concurrent.futures.Future``.
+
+    ``result()`` and ``exception()`` decode the outcome in the calling thread, once.
+    ``interrupt()`` also stops a task that runs. Made by ``submit()`` only.
+    """
+
+    def add_done_callback(self, fn):
+        """Have ``fn(self)`` called when the task has ended.
+
+        It is called in a thread of its own, in the order in which callbacks were added;
+        at once, if the task has ended already.
+        """
+        with _condition:
+            if _expect(self):
+                if self._callbacks is None:
+                    self._callbacks = []
+                self._callbacks.append(fn)
+                return
+        _call_back(fn, self)
+
+    # What concurrent.futures.wait() and as_completed() look at. They hold _condition
+    # and count on the state not to change meanwhile, so from then on it changes only
+    # when the notifier says so.
+
+    @property
+    def _condition(self):
+        with _condition:
+            _expect(self)
+        return _condition
+
+    @property
+    def _waiters(self):
+        if self._waiter_list is None:
+            self._waiter_list = []
+        return self._waiter_list
+
+    @property
+    def _state(self):
+        if self._subscribed and not self._notified:
+            return _base.RUNNING if self.running() else _base.PENDING
+        if self.cancelled():
+            return _base.CANCELLED_AND_NOTIFIED
+        if self.done():
+            return _base.FINISHED
+        return _base.RUNNING if self.running() else _base.PENDING
+
+    def _get_snapshot(self):
+        done, cancelled = self.done(), self.cancelled()
+        result = exception = None
+        if done and not cancelled:
+            exception = self.exception()
+            result = self.result() if exception is None else None
+        return done, cancelled, result, exception
+
+    def set_running_or_notify_cancel(self):
+        self._refuse()
+
+    def set_result(self, result):
+        self._refuse()
+
+    def set_exception(self, exception):
+        self._refuse()
+
+    def _refuse(self):
+        raise futures.InvalidStateError(f"the pool decides what {self!r} comes to")
+
+    def __repr__(self):
+        if self.cancelled():
+            state = "cancelled"
+        elif self.done():
+            state = "finished" if not self._failed() else "finished, raised"
+        else:
+            state = "running" if self.running() else "pending"
+        return f"<{type(self).__name__} at {id(self):#x} state={state}>"
+
+
+_core._use_pool_classes(Future, futures.CancelledError, BrokenInterpreterPool)
+
+
+def _await_callbacks() -> None:
+    """Wait until everybody was told of the tasks that have ended."""
+    if threading.current_thread() is _notifier:
+        return
+    with _condition:
+        _condition.wait_for(lambda: _expected == 0)
+
+
+def _at_exit() -> None:
+    """Wait for all work of this interpreter, as concurrent.futures does."""
+    _core._shutdown_pools()
+    notifier = _notifier
+    _outbox.stop()
+    if notifier is not None and threading.current_thread() is not notifier:
+        notifier.join()
+
+
+threading._register_atexit(_at_exit)
+
+
+# --- the executor -----------------------------------------------------------------------
+
+
+def _nanoseconds(seconds, name: str) -> int:
+    if seconds is None:
+        return 0
+    if not seconds > 0:
+        raise ValueError(f"{name} must be greater than 0")
+    return max(1, min(int(seconds * 1e9), 2**62))
+
+
+def _count(value, name: str) -> int:
+    if value is None:
+        return 0
+    if not isinstance(value, int):
+        raise TypeError(f"{name} must be an int or None")
+    if value < 1:
+        raise ValueError(f"{name} must be >= 1")
+    return value
+
+
+class _Options:
+    """How ``submit()`` and ``map()`` of a pool shall treat their tasks."""
+
+    def __init__(self, pool, timeout=None, retries=0):
+        if retries < 0:
+            raise ValueError("retries must be >= 0")
+        self._pool = pool
+        self._timeout_ns = _nanoseconds(timeout, "timeout")
+        self._retries = retries
+
+    def submit(self, fn, /, *args, **kwargs):
+        """As the pool's ``submit()``."""
+        return self._pool._submit(
+            self._timeout_ns, self._retries, None, None, fn, *args, **kwargs
+        )
+
+    def map(self, fn, *iterables, **options):
+        """As the pool's ``map()``; timeout and retries are those of a chunk."""
+        return _Mapping(self, fn, iterables, **options).start()
+
+    def run(self, fn, /, *args, **kwargs):
+        """As the pool's ``run()``."""
+        from .aio import run
+
+        return run(
+            self._pool, self._timeout_ns, self._retries, fn, args, kwargs
+        )
+
+
+class InterpreterPoolExecutor(_core._Pool, ThreadPoolExecutor):
+    """Runs calls in other interpreters, in parallel.
+
+    max_workers: how many at most; None: as many as there are CPUs for the process, and
+    four more as ThreadPoolExecutor has, 32 at most. initializer(*initargs) is called in
+    each new worker, after the modules named in preload are imported. A worker that has
+    run max_tasks_per_child tasks, or had nothing to do for idle_timeout seconds, ends.
+    submit() waits while max_pending tasks are queued.
+
+    Functions, arguments and results are copied. An exception has its real type, and an
+    ExecutionFailed with the traceback of the other interpreter as its cause.
+
+    It is a ThreadPoolExecutor, as the one of the standard library is, for those who ask;
+    nothing of that class is used.
+    """
+
+    BROKEN = BrokenInterpreterPool
+
+    def __init__(
+        self,
+        max_workers=None,
+        thread_name_prefix="",
+        initializer=None,
+        initargs=(),
+        *,
+        preload=(),
+        max_tasks_per_child=None,
+        idle_timeout=None,
+        max_pending=None,
+    ):
+        if max_workers is None:
+            max_workers = min(32, (_cpu_count() or 1) + 4)
+        if max_workers <= 0:
+            raise ValueError("max_workers must be greater than 0")
+        if initializer is not None and not callable(initializer):
+            raise TypeError("initializer must be a callable")
+        self._max_workers = max_workers
+        self._thread_name_prefix = (
+            thread_name_prefix or f"InterpreterPoolExecutor-{next(_numbers)}"
+        )
+        if isinstance(preload, str):
+            raise TypeError("preload must be an iterable of module names")
+        self._open(
+            self._thread_name_prefix,
+            max_workers,
+            initializer,
+            tuple(initargs),
+            [str(name) for name in preload],
+            _count(max_tasks_per_child, "max_tasks_per_child"),
+            _nanoseconds(idle_timeout, "idle_timeout"),
+            _count(max_pending, "max_pending"),
+        )
+
+    def options(self, *, timeout=None, retries=0):
+        """Return what submits to this pool with a timeout and retries per task.
+
+        timeout: seconds that the task may run. When they are over, TimeoutError is
+        raised in it and by its future; a worker that does not stop is replaced.
+        retries: how often a task that failed is tried again.
+        """
+        return _Options(self, timeout, retries)
+
+    def map(
+        self,
+        fn,
+        *iterables,
+        timeout=None,
+        chunksize=None,
+        buffersize=None,
+        ordered=True,
+        progress=False,
+    ):
+        """Return an iterator over ``fn(x)`` for each x of the iterables, zipped.
+
+        chunksize: how many calls make one task; None: what the calls turn out to need.
+        buffersize: how many items may be under way before results are taken; then the
+        iterables are read as results are taken, otherwise at once. ordered: results
+        come in the order of the items, otherwise as they are ready. progress: draw a
+        bar. Raises what fn raised when its place comes, TimeoutError if a result is not
+        there timeout seconds after this call.
+        """
+        return _Mapping(
+            _Options(self),
+            fn,
+            iterables,
+            timeout,
+            chunksize,
+            buffersize,
+            ordered,
+            progress,
+        ).start()
+
+    def run(self, fn, /, *args, **kwargs):
+        """Return an ``asyncio.Future`` of the call, for the running event loop.
+
+        Cancelling it takes the task out of the queue, or interrupts it.
+        """
+        from .aio import run
+
+        return run(self, 0, 0, fn, args, kwargs)
+
+    def shutdown(self, wait=True, *, cancel_futures=False):
+        """Take no more tasks; wait for those there are, unless wait is false.
+
+        cancel_futures: cancel those that no worker has begun. Workers end, and their
+        interpreters are closed, when there is nothing left to do.
+        """
+        self._shutdown(wait, cancel_futures)
+        if wait:
+            _await_callbacks()
+
+    @property
+    def _threads(self):
+        return range(self._worker_count())
+
+
+def _cpu_count() -> int | None:
+    if sys.version_info >= (3, 13):
+        return os.process_cpu_count()
+    return len(os.sched_getaffinity(0))
+
+
+# --- map --------------------------------------------------------------------------------
+
+
+class _Mapping:
+    """One call of ``map()``: cuts the input into chunks and hands the results out."""
+
+    def __init__(
+        self,
+        options,
+        fn,
+        iterables,
+        timeout=None,
+        chunksize=None,
+        buffersize=None,
+        ordered=True,
+        progress=False,
+    ):
+        if chunksize is not None and chunksize < 1:
+            raise ValueError("chunksize must be >= 1.")
+        if buffersize is not None:
+            if not isinstance(buffersize, int):
+                raise TypeError("buffersize must be an integer or None")
+            if buffersize < 1:
+                raise ValueError("buffersize must be None or > 0")
+        self._options = options
+        self._fn = fn
+        self._star = len(iterables) != 1
+        self._items = zip(*iterables) if self._star else iter(*iterables)
+        self._end = None if timeout is None else time.monotonic() + timeout
+        self._left = self._length_of(iterables)
+        self._chunksize = chunksize
+        self._buffersize = buffersize
+        self._ordered = ordered
+        self._progress = _Progress(self._left) if progress else None
+        self._in_flight = 0  # items
+        self._seen = 0  # items whose time is known
+        self._spent = 0.0
+        self._waiting: deque = deque()  # (future, its items)
+        self._untimed: deque = deque()  # those whose time was not looked at
+
+    @staticmethod
+    def _length_of(iterables) -> int | None:
+        try:
+            return min(map(len, iterables), default=0)
+        except TypeError:
+            return None
+
+    def _next_size(self) -> int:
+        if self._chunksize is not None:
+            size = self._chunksize
+        elif self._options._timeout_ns:
+            size = 1  # the timeout is that of one call
+        else:
+            size = self._automatic_size()
+        if self._buffersize is not None:
+            size = min(size, self._buffersize - self._in_flight)
+        return size
+
+    def _automatic_size(self) -> int:
+        """As many items as take _CHUNK_SECONDS, as far as that is known, but not so
+        many that a worker has nothing to do while another does the rest."""
+        while self._untimed and self._untimed[0][0].done():
+            future, items = self._untimed.popleft()
+            self._seen += items
+            self._spent += future._run_time()
+        size = 1
+        if self._seen:
+            size = int(_CHUNK_SECONDS * self._seen / max(self._spent, 1e-9))
+        if self._left is not None:
+            size = min(size, self._left // (4 * self._options._pool._max_workers))
+        return max(1, min(size, _LONGEST_CHUNK))
+
+    def _send_chunk(self) -> bool:
+        """Submit one chunk; False if there are no more items."""
+        size = self._next_size()
+        if size <= 0:
+            return False
+        chunk = list(islice(self._items, size))
+        if not chunk:
+            return False
+        options = self._options
+        future = options._pool._submit(
+            options._timeout_ns,
+            options._retries,
+            None,
+            None,
+            _core._map_chunk,
+            self._fn,
+            chunk,
+            self._star,
+        )
+        self._waiting.append((future, len(chunk)))
+        if self._chunksize is None:
+            self._untimed.append((future, len(chunk)))
+        self._in_flight += len(chunk)
+        if self._left is not None:
+            self._left = max(0, self._left - len(chunk))
+        return True
+
+    def start(self):
+        """Submit what may be under way and return the iterator over the results."""
+        while self._send_chunk():
+            pass
+        return self._results()
+
+    def _take(self):
+        """The next chunk to hand out: its future and the number of its items."""
+        if self._ordered:
+            return self._waiting.popleft()
+        futures_there = {future: size for future, size in self._waiting}
+        done, _ = futures.wait(
+            futures_there, self._remaining(), return_when=futures.FIRST_COMPLETED
+        )
+        if not done:
+            raise TimeoutError
+        for entry in self._waiting:
+            if entry[0] in done:
+                self._waiting.remove(entry)
+                return entry
+        raise AssertionError("a future that nobody waits for")
+
+    def _remaining(self) -> float | None:
+        return None if self._end is None else self._end - time.monotonic()
+
+    def _results(self):
+        try:
+            while self._waiting:
+                future, size = self._take()
+                try:
+                    results = future.result(self._remaining())
+                except futures.CancelledError:
+                    raise
+                except BaseException:
+                    if future.done():
+                        yield from future._partial() or ()
+                    raise
+                self._in_flight -= size
+                del future
+                if self._buffersize is not None:
+                    while self._send_chunk():
+                        pass
+                if self._progress is not None:
+                    self._progress.advance(size)
+                yield from results
+        finally:
+            for future, _ in self._waiting:
+                future.cancel()
+            if self._progress is not None:
+                self._progress.close()
+
+
+class _Progress:
+    """A bar on stderr; tqdm's where that is installed."""
+
+    def __init__(self, total):
+        try:
+            from tqdm import tqdm
+        except ImportError:
+            self._bar = None
+        else:
+            self._bar = tqdm(total=total)
+        self._total = total
+        self._done = 0
+
+    def advance(self, items):
+        if self._bar is not None:
+            self._bar.update(items)
+            return
+        self._done += items
+        total = "" if self._total is None else f"/{self._total}"
+        print(f"\r{self._done}{total}", end="", file=sys.stderr, flush=True)
+
+    def close(self):
+        if self._bar is not None:
+            self._bar.close()
+        else:
+            print(file=sys.stderr)
+
+
