@@ -1,0 +1,1 @@
+"""How the benchmarks measure, judge and print; knows no topic."""

@@ -1,0 +1,198 @@
+"""What the Python tests share: interpreters that are cleaned up, and scripts in
+processes of their own, so that a crash or a hang fails one test and not the run."""
+
+import contextlib
+import faulthandler
+import gc
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+
+import pytest
+import subinterpreters
+
+# pytest-timeout acts between bytecodes of the main thread. Where a thread is stuck
+# in C for good, this is what ends the run, with the stack of every thread.
+HANG_LIMIT = 300
+
+
+def pytest_addoption(parser):
+    parser.addoption("--slow", action="store_true", help="run the long tests as well")
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "slow: takes long; runs with --slow only")
+
+
+def pytest_collection_modifyitems(config, items):
+    if config.getoption("--slow"):
+        return
+    skip = pytest.mark.skip(reason="slow: run with --slow")
+    for item in items:
+        if "slow" in item.keywords:
+            item.add_marker(skip)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item):
+    faulthandler.dump_traceback_later(HANG_LIMIT, exit=True)
+    try:
+        return (yield)
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = yield
+    if call.when == "call":
+        item.failed_in_call = report.failed
+    return report
+
+
+@pytest.fixture(autouse=True)
+def no_interpreter_left(request):
+    """Each test ends with the interpreters that it began with."""
+    before = {i.id for i in subinterpreters.list_all()}
+    yield
+    gc.collect()
+    left = [i for i in subinterpreters.list_all() if i.id not in before]
+    for interp in left:
+        with contextlib.suppress(subinterpreters.InterpreterError):
+            interp.close()
+    # A failed test keeps its frames, and they its interpreters.
+    if not getattr(request.node, "failed_in_call", True):
+        assert not left, "the test left interpreters alive"
+
+
+@pytest.fixture
+def interp():
+    interp = subinterpreters.create()
+    yield interp
+    with contextlib.suppress(subinterpreters.InterpreterNotFoundError):
+        interp.close()
+
+
+class Running:
+    """Keeps an interpreter running in another thread until told to finish."""
+
+    SCRIPT = """
+        import os
+        os.write({started}, b'1')
+        os.read({finish}, 1)
+        """
+
+    def __init__(self, interp):
+        self.interp = interp
+        self.error = None
+        started_r, started_w = os.pipe()
+        self._finish_r, self._finish_w = os.pipe()
+        script = textwrap.dedent(self.SCRIPT).format(
+            started=started_w, finish=self._finish_r
+        )
+        self._thread = threading.Thread(target=self._run, args=(script,))
+        self._thread.start()
+        os.read(started_r, 1)
+        os.close(started_r)
+        os.close(started_w)
+
+    def _run(self, script):
+        try:
+            self.interp.exec(script)
+        except BaseException as exc:
+            self.error = exc
+
+    def finish(self):
+        if self._thread is None:
+            return
+        os.write(self._finish_w, b"1")
+        self._thread.join()
+        self._thread = None
+        os.close(self._finish_r)
+        os.close(self._finish_w)
+        if self.error is not None:
+            raise self.error
+
+
+@pytest.fixture
+def running():
+    """A context manager: the interpreter runs code while the block runs."""
+
+    @contextlib.contextmanager
+    def manager(interp):
+        run = Running(interp)
+        try:
+            yield run
+        finally:
+            run.finish()
+
+    return manager
+
+
+def script_env(extra=None):
+    env = {k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"}
+    env.update(extra or {})
+    return env
+
+
+class Script:
+    """Runs a script in a process of its own, with a time limit."""
+
+    def __init__(self, directory):
+        self.directory = directory
+        self._count = 0
+
+    def write(self, source, name=None):
+        self._count += 1
+        path = self.directory / (name or f"script{self._count}.py")
+        path.write_text(textwrap.dedent(source), encoding="utf-8")
+        return path
+
+    def start(self, source, *args, env=None, options=(), **popen):
+        """Starts the script; its streams are pipes, its group is its own."""
+        command = [sys.executable, "-X", "faulthandler", *options]
+        command += [str(self.write(source)), *map(str, args)]
+        popen = {
+            "stdin": subprocess.DEVNULL,
+            "stdout": subprocess.PIPE,
+            "stderr": subprocess.PIPE,
+            "text": True,
+            "cwd": self.directory,
+            "env": script_env(env),
+            "start_new_session": True,
+            **popen,
+        }
+        return subprocess.Popen(command, **popen)
+
+    def finish(self, process, timeout=60):
+        """Waits for the process; one that hangs says where, and fails the test."""
+        try:
+            out, err = process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGABRT)
+            try:
+                out, err = process.communicate(timeout=5)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                out, err = process.communicate()
+            pytest.fail(f"hung for {timeout} s\n--- stdout\n{out}\n--- stderr\n{err}")
+        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+    def run(self, source, *args, timeout=60, **options):
+        return self.finish(self.start(source, *args, **options), timeout)
+
+    def ok(self, source, *args, **options):
+        """Runs the script, which must succeed quietly; returns what it printed."""
+        done = self.run(source, *args, **options)
+        said = f"exit status {done.returncode}\n{done.stdout}\n{done.stderr}"
+        assert done.returncode == 0, said
+        assert done.stderr == "", said
+        return done.stdout
+
+
+@pytest.fixture
+def script(tmp_path):
+    return Script(tmp_path)

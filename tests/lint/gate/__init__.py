@@ -1,0 +1,1 @@
+"""What the gates share: the tree, C text, the build, the tools."""

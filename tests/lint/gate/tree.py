@@ -1,0 +1,58 @@
+"""The files of the checkout. A gate that would check nothing raises here."""
+
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[3]
+
+PRODUCT_C = ("core", "binding")
+ALL_C = (*PRODUCT_C, "tests/core")
+ALL_PYTHON = ("python", "tests", "tools", "benchmarks", "examples")
+SHELL_FOLDERS = ("tools", ".ci")
+
+
+def name(path):
+    """The path as it is written in tables and messages."""
+    return path.relative_to(ROOT).as_posix()
+
+
+def some(found, what):
+    """FOUND as a list; an error if it is empty, since a gate must check something."""
+    found = list(found)
+    if not found:
+        raise AssertionError(f"found no {what}: this gate would check nothing")
+    return found
+
+
+def files(folders, *suffixes):
+    """Every file below FOLDERS that ends with one of SUFFIXES, as names."""
+    found = []
+    for folder in folders:
+        for path in sorted((ROOT / folder).rglob("*")):
+            hidden = any(p == "__pycache__" or p.startswith(".") for p in path.parts)
+            if path.suffix in suffixes and path.is_file() and not hidden:
+                found.append(name(path))
+    return some(found, f"{' '.join(suffixes)} files in {', '.join(folders)}")
+
+
+def read(file):
+    return (ROOT / file).read_text(encoding="utf-8")
+
+
+def shell_scripts():
+    """The files with a shebang of a shell."""
+    found = []
+    for folder in SHELL_FOLDERS:
+        for path in sorted((ROOT / folder).rglob("*")):
+            if not path.is_file() or path.suffix == ".pyc":
+                continue
+            with path.open("rb") as file:
+                first = file.readline()
+            if first.startswith(b"#!") and first.rstrip().endswith(b"sh"):
+                found.append(name(path))
+    return some(found, "shell scripts")
+
+
+def report(problems):
+    """Fails with one problem a line."""
+    problems = list(problems)
+    assert not problems, f"{len(problems)} problem(s)\n" + "\n".join(problems)
