@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import gc
 import json
-import os
 import platform
 import re
 import shutil
@@ -22,6 +21,8 @@ import tempfile
 from collections.abc import Callable
 from itertools import repeat
 from pathlib import Path
+
+from harness.machine import plain_environment
 
 STORED = Path(__file__).with_name("instructions.json")
 TOLERANCE = 0.03
@@ -104,7 +105,7 @@ def _callgrind(name: str, loops: int, output: Path, *options: str) -> int:
         "--loops",
         str(loops),
     ]
-    variables = os.environ | {"PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"}
+    variables = plain_environment() | {"PYTHONHASHSEED": "0"}
     done = subprocess.run(command, env=variables, capture_output=True, text=True)
     if done.returncode != 0:
         raise RuntimeError(f"{name}: exit status {done.returncode}\n{done.stderr}")

@@ -17,7 +17,7 @@ import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
-from harness.machine import describe
+from harness.machine import describe, plain_environment
 from harness.measure import FULL, QUICK, Clock
 from harness.report import HEADER, Report
 from topics import TOPICS
@@ -55,7 +55,8 @@ def _start_topic(name: str, options: list[str]) -> tuple[list[dict[str, object]]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "cases.json")
         command = [sys.executable, __file__, "--topic", name, "--json", str(path)]
-        status = subprocess.run(command + options).returncode
+        command += options
+        status = subprocess.run(command, env=plain_environment()).returncode
         if status != 0:
             print(f"  {name} failed: exit status {status}", flush=True)
         cases = path.read_text(encoding="utf-8") if path.exists() else "[]"

@@ -170,7 +170,7 @@ sipy_slot_leave(PyThreadState *caller)
     PyThreadState_Swap(caller);
 }
 
-/* Takes one slot off interp's list that wanted() likes, or returns NULL. */
+/* Takes one slot but keep off interp's list, or returns NULL. */
 static sipy_slot *
 take(sipy_interp *interp, const sipy_slot *keep, bool only_orphans)
 {
@@ -179,7 +179,8 @@ take(sipy_interp *interp, const sipy_slot *keep, bool only_orphans)
     for (sipy_slot **link = &interp->slots; *link != NULL; link = &(*link)->next) {
         sipy_slot *slot = *link;
         bool orphan = (si_load_acquire(&slot->halves) & SLOT_THREAD) == 0;
-        bool kept = slot == keep || (slot->first && sipy_compat_keep_first_thread_state());
+        bool first = only_orphans && slot->first && sipy_compat_keep_first_thread_state();
+        bool kept = slot == keep || first;
         if (!kept && (orphan || !only_orphans)) {
             *link = slot->next;
             found = slot;

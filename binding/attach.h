@@ -5,8 +5,8 @@
  *
  * Rules      Only the OS thread that made a thread state attaches it. A slot is attached
  *            only inside an exclusive gate entry, or by the thread that ends the
- *            interpreter. A thread state is deleted by a thread that is attached to the same
- *            interpreter and while it is attached nowhere.
+ *            interpreter. A thread state is deleted by a thread that is attached to the
+ *            same interpreter and while it is attached nowhere.
  * Ownership  A slot is on its interpreter's list until its thread state is deleted, and
  *            in its thread's table until the thread ends or notices that it is dead. The
  *            second of the two to let go frees it. Each slot holds a record reference.
@@ -48,8 +48,8 @@ sipy_slot_leave(PyThreadState *caller);
 void
 sipy_slots_reap(sipy_interp *interp);
 
-/* Deletes all cached thread states of interp but keep's. Attached to interp through keep
- * by the thread that ends it. */
+/* Deletes all cached thread states of interp but keep's (may be NULL). Attached to interp
+ * through keep or a state of its own, by the thread that ends it. */
 void
 sipy_slots_clear(sipy_interp *interp, sipy_slot *keep);
 

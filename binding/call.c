@@ -17,8 +17,7 @@ typedef enum visit_end {
 
 /* Attached to the target: makes the call and packs its result. */
 static visit_end
-visit(sipy_home *home, const sipy_image *request, sipy_image *reply,
-      sipy_failure *failure)
+visit(sipy_home *home, const sipy_image *request, sipy_image *reply, sipy_failure *failure)
 {
     sipy_stage stage = SIPY_DECODING;
     PyObject *result = sipy_run_call(home->transfer, request, &stage);

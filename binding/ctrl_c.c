@@ -112,6 +112,25 @@ sipy_ctrl_c_leave(const sipy_ctrl_c *scope, PyThreadState *ts)
     return si_load_relaxed(&raised) != scope->seen && ts->async_exc == NULL;
 }
 
+/* Whether failure is an ExecutionFailed by a KeyboardInterrupt. Clears what goes wrong. */
+static bool
+is_interrupted(const sipy_state *state, PyObject *failure)
+{
+    if (!PyErr_GivenExceptionMatches(failure, state->ExecutionFailed)) {
+        return false;
+    }
+    PyObject *excinfo = PyObject_GetAttrString(failure, "excinfo");
+    PyObject *type = excinfo == NULL ? NULL : PyObject_GetAttrString(excinfo, "type");
+    PyObject *name = type == NULL ? NULL : PyObject_GetAttrString(type, "__name__");
+    bool result = name != NULL && PyUnicode_Check(name) &&
+                  PyUnicode_CompareWithASCIIString(name, "KeyboardInterrupt") == 0;
+    Py_XDECREF(name);
+    Py_XDECREF(type);
+    Py_XDECREF(excinfo);
+    PyErr_Clear();
+    return result;
+}
+
 void
 sipy_ctrl_c_conclude(const sipy_state *state)
 {
@@ -125,7 +144,7 @@ sipy_ctrl_c_conclude(const sipy_state *state)
     if (failure == NULL) {
         return;
     }
-    if (PyErr_GivenExceptionMatches(failure, state->ExecutionFailed)) {
+    if (is_interrupted(state, failure)) {
         PyErr_SetNone(PyExc_KeyboardInterrupt);
         PyObject *interrupt = PyErr_GetRaisedException();
         PyException_SetCause(interrupt, failure); /* takes the reference */

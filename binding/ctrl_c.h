@@ -29,9 +29,9 @@ sipy_ctrl_c_enter(sipy_ctrl_c *scope, PyThreadState *ts);
 bool
 sipy_ctrl_c_leave(const sipy_ctrl_c *scope, PyThreadState *ts);
 
-/* Back in the caller's interpreter after a visit that Ctrl-C ended: if an ExecutionFailed
- * is set, raises KeyboardInterrupt with it as the cause; else the Ctrl-C was dealt with
- * there. Either way the main interpreter does not hear of it again. Attached. */
+/* Back in the caller's interpreter after a visit in which Ctrl-C was raised: if it ended
+ * the visit, raises KeyboardInterrupt with the ExecutionFailed as its cause; else the code
+ * there has dealt with it. Either way the main interpreter does not hear of it again. Attached. */
 void
 sipy_ctrl_c_conclude(const sipy_state *state);
 

@@ -75,8 +75,7 @@ static PyObject *
 failed_str(PyObject *self)
 {
     PyObject *line = ((PyTypeObject *)PyExc_BaseException)->tp_str(self);
-    PyObject *excinfo =
-        line == NULL ? NULL : PyObject_GetAttrString(self, "excinfo");
+    PyObject *excinfo = line == NULL ? NULL : PyObject_GetAttrString(self, "excinfo");
     PyObject *display =
         excinfo == NULL ? NULL : PyObject_GetAttrString(excinfo, "errdisplay");
     Py_XDECREF(excinfo);
@@ -178,9 +177,8 @@ make_queue_errors(sipy_state *state)
     }
     Py_XDECREF(full);
     Py_XDECREF(empty);
-    return base == NULL || state->QueueNotFoundError == NULL ||
-                   state->QueueEmpty == NULL || state->QueueFull == NULL ||
-                   state->ItemInterpreterDestroyed == NULL
+    return base == NULL || state->QueueNotFoundError == NULL || state->QueueEmpty == NULL ||
+                   state->QueueFull == NULL || state->ItemInterpreterDestroyed == NULL
                ? -1
                : 0;
 }

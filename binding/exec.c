@@ -174,7 +174,8 @@ check_script(PyCodeObject *code)
              (code->co_flags & (CO_VARARGS | CO_VARKEYWORDS)) != 0) {
         why = "code with args not supported";
     }
-    else if (!only_none) {
+    else if (!only_none ||
+             (code->co_flags & (CO_GENERATOR | CO_COROUTINE | CO_ASYNC_GENERATOR)) != 0) {
         why = "code that returns a value is not a script";
     }
     if (why != NULL) {

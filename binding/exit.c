@@ -8,18 +8,68 @@
 #include "binding/attach.h"
 #include "binding/interrupt.h"
 #include "binding/lifecycle.h"
+#include "binding/pool/spares.h"
 #include "core/base/alloc.h"
 #include "core/platform/clock.h"
+#include "core/platform/futex.h"
 
 #define EXIT_GRACE_NS 5000000000 /* for everything that still runs, together */
 
 static si_atomic_u32 exiting;         /* 1 from the exit hook on */
 static si_atomic_u32 hook_registered; /* 1 once main has the hook, or soon will */
+static si_atomic_u32 creations;       /* going on; a futex for the exit */
 
 bool
 sipy_process_exiting(void)
 {
     return si_load_acquire(&exiting) != 0;
+}
+
+bool
+sipy_creation_begins(void)
+{
+    /* Either the exit sees this one and waits for it, or this sees the exit. */
+    (void)si_add_seq_cst(&creations, 1);
+    if (si_load_seq_cst(&exiting) == 0) {
+        return true;
+    }
+    sipy_creation_is_over();
+    return false;
+}
+
+void
+sipy_creation_is_over(void)
+{
+    if (si_sub_seq_cst(&creations, 1) == 1 && sipy_process_exiting()) {
+        si_futex_wake(&creations, 1);
+    }
+}
+
+/* Waits until nobody creates an interpreter any more, detached. */
+static void
+await_creations(int64_t deadline_ns)
+{
+    Py_BEGIN_ALLOW_THREADS
+    uint32_t going_on = si_load_seq_cst(&creations);
+    while (going_on != 0 && si_now_ns() < deadline_ns) {
+        si_status status = si_futex_wait(&creations, going_on, deadline_ns);
+        (void)status; /* whatever woke us: look again */
+        going_on = si_load_seq_cst(&creations);
+    }
+    Py_END_ALLOW_THREADS
+}
+
+/* Waits, detached, until the thread that is ending interp has done so. -> whether it has */
+static bool
+await_end(sipy_interp *interp, int64_t deadline_ns)
+{
+    si_status status;
+    Py_BEGIN_ALLOW_THREADS
+    do {
+        status = si_gate_wait_end(&interp->gate, deadline_ns);
+    } while (status == SI_INTERRUPTED);
+    Py_END_ALLOW_THREADS
+    return status == SI_OK && si_gate_is_closed(&interp->gate);
 }
 
 /* Closes the gate of interp, interrupting what runs. -> whether it is ours to end */
@@ -53,7 +103,7 @@ static bool
 end_at_exit(sipy_interp *interp, int64_t deadline_ns)
 {
     if (!close_gate(interp, deadline_ns)) {
-        return si_gate_is_closed(&interp->gate);
+        return si_gate_is_closed(&interp->gate) && await_end(interp, deadline_ns);
     }
     if (sipy_interp_end(NULL, interp) < 0) {
         PyErr_Clear(); /* threads that nobody can join: stated in Limits */
@@ -65,14 +115,16 @@ end_at_exit(sipy_interp *interp, int64_t deadline_ns)
 static PyObject *
 close_all(PyObject *Py_UNUSED(self), PyObject *Py_UNUSED(args))
 {
-    si_store_release(&exiting, 1);
+    si_store_seq_cst(&exiting, 1);
+    int64_t deadline_ns = si_deadline_after(EXIT_GRACE_NS);
+    sipy_spares_stop();
+    await_creations(deadline_ns);
     sipy_interp *here = sipy_interp_current();
     si_entry **list = NULL;
     size_t count = 0;
     if (here == NULL || si_registry_list(&sipy_interps, &list, &count) != SI_OK) {
         count = 0; /* our module is gone already, or no memory: CPython ends them */
     }
-    int64_t deadline_ns = si_deadline_after(EXIT_GRACE_NS);
     bool all = true;
     for (size_t i = 0; i < count; i++) {
         sipy_interp *interp = (sipy_interp *)list[i];

@@ -72,7 +72,8 @@ join_formatted(const sipy_failure *f)
 {
     bool plain = f->module.data == NULL || text_is(&f->module, "builtins") ||
                  text_is(&f->module, "__main__");
-    Py_ssize_t size = (plain ? 0 : f->module.size + 1) + f->qualname.size + 2 + f->message.size;
+    Py_ssize_t size =
+        (plain ? 0 : f->module.size + 1) + f->qualname.size + 2 + f->message.size;
     sipy_text out = {si_alloc((size_t)size + 1), size};
     if (out.data == NULL) {
         out.size = 0;
@@ -243,9 +244,8 @@ sipy_failure_raise_as(const sipy_failure *failure, PyObject *error, const char *
 void
 sipy_failure_fini(sipy_failure *failure)
 {
-    sipy_text *const texts[] = {&failure->name,    &failure->qualname,
-                                &failure->module,  &failure->message,
-                                &failure->formatted, &failure->display};
+    sipy_text *const texts[] = {&failure->name,    &failure->qualname,  &failure->module,
+                                &failure->message, &failure->formatted, &failure->display};
     for (size_t i = 0; i < Py_ARRAY_LENGTH(texts); i++) {
         si_free(texts[i]->data);
         texts[i]->data = NULL;

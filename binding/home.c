@@ -40,8 +40,9 @@ fill(sipy_home *home)
     home->name_stdout = PyUnicode_InternFromString("stdout");
     home->name_stderr = PyUnicode_InternFromString("stderr");
     home->name_flush = PyUnicode_InternFromString("flush");
+    home->name_threading = PyUnicode_InternFromString("threading");
     if (home->name_stdout == NULL || home->name_stderr == NULL ||
-        home->name_flush == NULL) {
+        home->name_flush == NULL || home->name_threading == NULL) {
         return -1;
     }
     const sipy_hooks hooks = {
@@ -70,6 +71,7 @@ clear(sipy_home *home)
     Py_CLEAR(home->name_stdout);
     Py_CLEAR(home->name_stderr);
     Py_CLEAR(home->name_flush);
+    Py_CLEAR(home->name_threading);
     Py_CLEAR(home->NotShareableError);
 }
 
@@ -108,9 +110,9 @@ sipy_home_of(const sipy_state *state)
 {
     sipy_home *home = state->interp == NULL ? NULL : state->interp->home;
     if (home == NULL) {
-        PyErr_SetString(state->InterpreterError != NULL ? state->InterpreterError
-                                                        : PyExc_RuntimeError,
-                        "this interpreter is being finalized");
+        PyErr_SetString(
+            state->InterpreterError != NULL ? state->InterpreterError : PyExc_RuntimeError,
+            "this interpreter is being finalized");
     }
     return home;
 }
@@ -132,8 +134,40 @@ flush_stream(sipy_home *home, PyObject *name)
 }
 
 void
+sipy_home_flush_stdout(sipy_home *home)
+{
+    flush_stream(home, home->name_stdout);
+}
+
+void
 sipy_home_flush(sipy_home *home)
 {
     flush_stream(home, home->name_stdout);
     flush_stream(home, home->name_stderr);
+}
+
+/* Hands the hook that threading keeps under attribute to the function of sys. */
+static void
+apply_hook(PyObject *threading, const char *attribute, const char *function)
+{
+    PyObject *hook = PyObject_GetAttrString(threading, attribute);
+    if (hook != NULL && hook != Py_None) {
+        PyObject *set = PySys_GetObject(function); /* borrowed */
+        PyObject *done = set == NULL ? NULL : PyObject_CallOneArg(set, hook);
+        Py_XDECREF(done);
+    }
+    Py_XDECREF(hook);
+    PyErr_Clear(); /* someone replaced threading or sys.settrace: no hook, as there */
+}
+
+void
+sipy_home_apply_hooks(sipy_home *home)
+{
+    PyObject *modules = PyImport_GetModuleDict(); /* borrowed */
+    PyObject *threading = PyDict_GetItemWithError(modules, home->name_threading);
+    if (SI_LIKELY(threading == NULL)) {
+        return;
+    }
+    apply_hook(threading, "_trace_hook", "settrace");
+    apply_hook(threading, "_profile_hook", "setprofile");
 }

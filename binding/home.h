@@ -14,13 +14,14 @@
 #include "binding/transfer/transfer.h"
 
 struct sipy_home {
-    sipy_interp *interp;    /* whose home it is; not a reference, it owns us */
-    sipy_state *state;      /* of our module there, or NULL while it is not imported */
-    PyObject *main_ns;      /* __main__.__dict__ */
-    PyObject *sys_ns;       /* sys.__dict__ */
-    PyObject *name_stdout;  /* interned strings */
+    sipy_interp *interp;   /* whose home it is; not a reference, it owns us */
+    sipy_state *state;     /* of our module there, or NULL while it is not imported */
+    PyObject *main_ns;     /* __main__.__dict__ */
+    PyObject *sys_ns;      /* sys.__dict__ */
+    PyObject *name_stdout; /* interned strings */
     PyObject *name_stderr;
     PyObject *name_flush;
+    PyObject *name_threading;
     PyObject *NotShareableError; /* looked up on first use */
     sipy_sources sources;
     sipy_transfer *transfer;
@@ -44,5 +45,14 @@ sipy_home_of(const sipy_state *state);
  * order across interpreters. What cannot be flushed stays in its buffer. */
 void
 sipy_home_flush(sipy_home *home);
+
+/* As sipy_home_flush for sys.stdout alone: before another interpreter writes, too. */
+void
+sipy_home_flush_stdout(sipy_home *home);
+
+/* Sets the tracing and profiling functions that threading gives to each new thread of the
+ * current interpreter, if its threading module is loaded and has any: a visit is one. */
+void
+sipy_home_apply_hooks(sipy_home *home);
 
 #endif /* SIPY_HOME_H */

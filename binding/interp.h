@@ -32,14 +32,15 @@ typedef struct sipy_interp {
     PyInterpreterState *native;
     sipy_home *home;       /* NULL before the home is made and after it is cleared */
     si_atomic_u32 handles; /* Interpreter objects and in-flight ones, everywhere */
+    si_atomic_u32 spare;   /* 1: made ahead of time, nobody has seen it */
     si_atomic_u32 orphans; /* slots whose OS thread has ended, since the last reaping */
     si_mutex mu;
-    sipy_slot *slots SI_GUARDED_BY(mu);      /* cached thread states of this interpreter */
+    sipy_slot *slots SI_GUARDED_BY(mu);   /* cached thread states of this interpreter */
     si_waiter *blocked SI_GUARDED_BY(mu); /* the run's thread waits on it, or NULL */
-    PyObject *interrupt_exc SI_GUARDED_BY(mu); /* static exception class to raise */
+    PyObject *interrupt_exc SI_GUARDED_BY(mu);     /* static exception class to raise */
     struct sipy_errand *errands SI_GUARDED_BY(mu); /* work that must be done at home */
     bool errands_stopped SI_GUARDED_BY(mu);
-    si_atomic_u32 errands_due; /* hint: the list is not empty */
+    si_atomic_u32 errands_due;   /* hint: the list is not empty */
     si_atomic_u64 run;           /* counts up at each start and end of a run: odd = runs */
     si_atomic_u64 interrupt_run; /* the run to interrupt, or 0; written under mu */
     unsigned long run_thread;    /* ident of the run's thread; only attached to interp */

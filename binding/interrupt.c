@@ -102,6 +102,9 @@ sipy_interrupt_publish(sipy_interp *interp, si_waiter *w)
     if (interp->run_thread != PyThread_get_thread_ident()) {
         return true; /* a thread of its own: not what an interrupt means */
     }
+    if (PyThreadState_Get()->async_exc != NULL) {
+        return false; /* delivered, but this thread has not come to raise it */
+    }
     si_mutex_lock(&interp->mu);
     due = si_load_relaxed(&interp->interrupt_run) == si_load_relaxed(&interp->run);
     if (!due) {

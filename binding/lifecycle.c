@@ -18,6 +18,7 @@
 #include "binding/prologue.h"
 #include "binding/queues.h"
 #include "binding/run.h"
+#include "binding/sleep.h"
 #include "core/platform/clock.h"
 
 /* --- the end, as CPython tells us -------------------------------------------------- */
@@ -28,8 +29,11 @@ interpreter_ends(void *arg)
 {
     sipy_interp *interp = arg;
     if (!si_gate_is_closed(&interp->gate)) {
-        /* Not ended by us: nobody may enter from here on. */
+        /* Not ended by us: nobody may enter from here on, and CPython insists that the
+         * thread state it uses is the last one. What is cached is idle: it refuses to end
+         * an interpreter that is marked as running. */
         si_gate_force_end(&interp->gate);
+        sipy_slots_clear(interp, NULL);
     }
     PyObject *saved = PyErr_GetRaisedException();
     sipy_home_clear(interp);
@@ -99,7 +103,7 @@ furnish(sipy_interp *interp, const sipy_image *path)
     PyObject *list = sipy_decode(interp->home->transfer, path);
     int result = list == NULL ? -1 : PySys_SetObject("path", list);
     Py_XDECREF(list);
-    return result < 0 ? -1 : sipy_prologue_run();
+    return result < 0 || sipy_sleep_install() < 0 ? -1 : sipy_prologue_run();
 }
 
 /* The str entries of the creator's sys.path, as an image. -> 0 | -1 */
@@ -195,8 +199,7 @@ create_with_path(const sipy_state *state, const sipy_image *path)
         return interp;
     }
     undo(interp, ts, caller);
-    sipy_failure_raise_as(&failure, state->InterpreterError,
-                          "interpreter creation failed");
+    sipy_failure_raise_as(&failure, state->InterpreterError, "interpreter creation failed");
     sipy_failure_fini(&failure);
     sipy_interp_free(interp);
     return NULL;
@@ -209,7 +212,7 @@ sipy_interp_create(sipy_state *state)
     if (home == NULL) {
         return NULL;
     }
-    if (sipy_process_exiting()) {
+    if (!sipy_creation_begins()) {
         PyErr_SetString(state->InterpreterError,
                         "cannot create an interpreter: the process is exiting");
         return NULL;
@@ -221,6 +224,7 @@ sipy_interp_create(sipy_state *state)
         interp = create_with_path(state, &path);
     }
     sipy_image_fini(&path);
+    sipy_creation_is_over();
     return interp;
 }
 
@@ -236,15 +240,15 @@ threads_left_over(sipy_interp *interp, bool *here)
         return own;
     }
     PyObject *threading = PyImport_ImportModule("threading");
-    PyObject *list = threading == NULL
-                         ? NULL
-                         : PyObject_CallMethod(threading, "enumerate", NULL);
+    PyObject *list =
+        threading == NULL ? NULL : PyObject_CallMethod(threading, "enumerate", NULL);
     Py_ssize_t known = list == NULL ? 0 : PyObject_Size(list);
     for (Py_ssize_t i = list == NULL ? -1 : PyList_GET_SIZE(list) - 1; i >= 0; i--) {
         /* The main thread and threads that merely passed by have no state to join. */
         PyObject *daemon = PyObject_GetAttrString(PyList_GET_ITEM(list, i), "daemon");
         PyObject *name = PyObject_GetAttrString(threading, "_MainThread");
-        bool is_main = name != NULL && PyObject_IsInstance(PyList_GET_ITEM(list, i), name) == 1;
+        bool is_main =
+            name != NULL && PyObject_IsInstance(PyList_GET_ITEM(list, i), name) == 1;
         known -= is_main || daemon == Py_True ? 1 : 0;
         Py_XDECREF(name);
         Py_XDECREF(daemon);
@@ -318,8 +322,7 @@ sipy_interp_end(const sipy_state *state, sipy_interp *interp)
     }
     PyObject *error = state == NULL ? PyExc_RuntimeError : state->InterpreterError;
     if (here) {
-        PyErr_Format(error,
-                     "cannot destroy interpreter %lld: this thread belongs to it",
+        PyErr_Format(error, "cannot destroy interpreter %lld: this thread belongs to it",
                      (long long)interp->entry.id);
     }
     else {
@@ -361,8 +364,7 @@ sipy_interp_close(sipy_state *state, sipy_interp *interp)
         return -1;
     }
     if (interp == state->interp) {
-        PyErr_SetString(state->InterpreterError,
-                        "cannot destroy the current interpreter");
+        PyErr_SetString(state->InterpreterError, "cannot destroy the current interpreter");
         return -1;
     }
     switch (si_gate_close(&interp->gate, true)) {

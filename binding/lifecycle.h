@@ -7,7 +7,7 @@
 
 /* Makes an isolated interpreter with its own GIL, ready for use: the creator's
  * sys.path, the prologue, the loader. Attached to the creator's, also afterwards.
- * -> record with one reference and one handle for the caller | NULL with InterpreterError */
+ * -> record with one reference and one handle for the caller | NULL, InterpreterError */
 sipy_interp *
 sipy_interp_create(sipy_state *state);
 
@@ -39,6 +39,13 @@ sipy_handle_drop(sipy_interp *interp);
  * -> reference | NULL with an exception */
 sipy_interp *
 sipy_interp_adopt_current(void);
+
+/* Frame every creation, so that the exit of the process waits for it.
+ * -> false: the process is exiting, nothing is to be created (and nothing to be framed) */
+bool
+sipy_creation_begins(void);
+void
+sipy_creation_is_over(void);
 
 /* Sees to it that all interpreters are closed when the process exits: registers an
  * atexit function in the main interpreter. Attached. -> 0 | -1 with an exception */

@@ -7,6 +7,7 @@
 #include "binding/home.h"
 #include "binding/lifecycle.h"
 #include "binding/pool/pool.h"
+#include "binding/pool/spares.h"
 #include "binding/prologue.h"
 #include "binding/shareable.h"
 #include "binding/state.h"
@@ -25,6 +26,7 @@ set_prologue(PyObject *module, PyObject *source)
     if (sipy_prologue_set(sipy_state_of_module(module), source) < 0) {
         return NULL;
     }
+    sipy_spares_renew(); /* they were made without it */
     Py_RETURN_NONE;
 }
 
@@ -42,16 +44,22 @@ PyDoc_STRVAR(get_current_doc,
 PyDoc_STRVAR(get_main_doc,
              "get_main($module, /)\n--\n\n"
              "The Interpreter of the main interpreter.");
-PyDoc_STRVAR(is_shareable_doc,
-             "is_shareable($module, obj, /)\n--\n\n"
-             "Whether obj is of a type that crosses by itself: None, bool, int, float, str,\n"
-             "bytes, tuple, memoryview, Queue. Other objects cross too, by copy.");
+PyDoc_STRVAR(
+    is_shareable_doc,
+    "is_shareable($module, obj, /)\n--\n\n"
+    "Whether obj is of a type that crosses by itself: None, bool, int, float, str,\n"
+    "bytes, tuple, memoryview, Queue. Other objects cross too, by copy.");
 PyDoc_STRVAR(create_queue_doc,
              "create_queue($module, /, maxsize=0, *, unbounditems=UNBOUND)\n--\n\n"
              "Make a new Queue for any interpreters.\n\n"
              "maxsize: how many items it holds; 0 or less: any number. unbounditems: what\n"
              "becomes of items whose interpreter ends (UNBOUND, UNBOUND_ERROR,\n"
              "UNBOUND_REMOVE). Raises NotImplementedError for another value.");
+PyDoc_STRVAR(keep_ready_doc,
+             "keep_ready($module, /, n=1, *, preload=())\n--\n\n"
+             "Keep n interpreters ready in the background, for create() to hand out.\n\n"
+             "They have imported the modules named in preload. 0: no more, from now on.\n"
+             "Whatever was ready before is replaced.");
 PyDoc_STRVAR(set_prologue_doc,
              "_set_prologue($module, source, /)\n--\n\n"
              "Run this source, in a namespace of its own, in every interpreter that is\n"
@@ -65,6 +73,8 @@ static PyMethodDef module_methods[] = {
     {"is_shareable", is_shareable, METH_O, is_shareable_doc},
     {"create_queue", _PyCFunction_CAST(sipy_queue_create), METH_FASTCALL | METH_KEYWORDS,
      create_queue_doc},
+    {"keep_ready", _PyCFunction_CAST(sipy_keep_ready), METH_FASTCALL | METH_KEYWORDS,
+     keep_ready_doc},
     {"_set_prologue", set_prologue, METH_O, set_prologue_doc},
     {NULL, NULL, 0, NULL},
 };
@@ -74,8 +84,11 @@ static PyMethodDef module_methods[] = {
 static int
 import_helpers(sipy_state *state)
 {
-    PyObject *builtins = PyEval_GetBuiltins();
-    state->compile = Py_XNewRef(PyDict_GetItemString(builtins, "compile"));
+    PyObject *builtins = PyImport_ImportModule("builtins");
+    if (builtins != NULL) {
+        state->compile = PyObject_GetAttrString(builtins, "compile");
+        Py_DECREF(builtins);
+    }
     PyObject *types = PyImport_ImportModule("types");
     if (types != NULL) {
         state->SimpleNamespace = PyObject_GetAttrString(types, "SimpleNamespace");

@@ -38,8 +38,7 @@ encode_name(sipy_home *home, PyObject *name, sipy_image *image)
         return -1;
     }
     PyObject *exact = PyUnicode_FromObject(name);
-    int result =
-        exact == NULL ? -1 : sipy_encode(home->transfer, exact, SIPY_ASYNC, image);
+    int result = exact == NULL ? -1 : sipy_encode(home->transfer, exact, SIPY_ASYNC, image);
     Py_XDECREF(exact);
     return result;
 }

@@ -44,9 +44,8 @@ sipy_prologue_set(const sipy_state *state, PyObject *source)
         PyObject_CallFunction(state->compile, "Oss", source, "<prologue>", "exec");
     PyObject *bytes =
         code == NULL ? NULL : PyMarshal_WriteObjectToString(code, Py_MARSHAL_VERSION);
-    int result = bytes == NULL
-                     ? -1
-                     : replace(PyBytes_AS_STRING(bytes), PyBytes_GET_SIZE(bytes));
+    int result =
+        bytes == NULL ? -1 : replace(PyBytes_AS_STRING(bytes), PyBytes_GET_SIZE(bytes));
     Py_XDECREF(bytes);
     Py_XDECREF(code);
     return result;

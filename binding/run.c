@@ -38,6 +38,10 @@ sipy_run_begin(sipy_run *run, const sipy_state *state, sipy_interp *interp,
         }
         return sipy_raise_not_found(state, interp->entry.id);
     }
+    sipy_home *home = state->interp->home;
+    if (SI_LIKELY(home != NULL)) {
+        sipy_home_flush_stdout(home); /* what was written before comes before */
+    }
     run->interp = interp;
     run->caller = NULL;
     run->ctrl_c = false;
@@ -63,6 +67,7 @@ sipy_run_attach(sipy_run *run)
     }
     sipy_slots_reap(interp);
     sipy_errands_run(interp);
+    sipy_home_apply_hooks(interp->home);
 }
 
 void

@@ -9,31 +9,31 @@
 
 #include "binding/interp.h"
 
-#define SIPY_STATE_OBJECTS(X)                                               \
-    X(Interpreter)              /* types */                                 \
-    X(Queue)                                                                \
-    X(UnboundItem)                                                          \
-    X(InterpreterError)         /* exceptions */                            \
-    X(InterpreterNotFoundError)                                             \
-    X(ExecutionFailed)                                                      \
-    X(NotShareableError)                                                    \
-    X(QueueError)                                                           \
-    X(QueueNotFoundError)                                                   \
-    X(QueueEmpty)                                                           \
-    X(QueueFull)                                                            \
-    X(ItemInterpreterDestroyed)                                             \
-    X(unbound_placeholder)      /* UNBOUND, UNBOUND_ERROR, UNBOUND_REMOVE */ \
-    X(unbound_error)                                                        \
-    X(unbound_remove)                                                       \
-    X(known_interpreters)       /* id -> weak reference to its Interpreter */ \
-    X(known_queues)             /* id -> weak reference to its Queue */      \
-    X(compile)                  /* builtins.compile */                      \
-    X(SimpleNamespace)          /* types.SimpleNamespace */                 \
-    X(Pool)                     /* the bases of the executor's classes */   \
-    X(TaskFuture)                                                           \
-    X(Outbox)                                                               \
-    X(Future)                   /* of the executor, once it is imported */  \
-    X(CancelledError)                                                       \
+#define SIPY_STATE_OBJECTS(X)                                           \
+    X(Interpreter) /* types */                                          \
+    X(Queue)                                                            \
+    X(UnboundItem)                                                      \
+    X(InterpreterError) /* exceptions */                                \
+    X(InterpreterNotFoundError)                                         \
+    X(ExecutionFailed)                                                  \
+    X(NotShareableError)                                                \
+    X(QueueError)                                                       \
+    X(QueueNotFoundError)                                               \
+    X(QueueEmpty)                                                       \
+    X(QueueFull)                                                        \
+    X(ItemInterpreterDestroyed)                                         \
+    X(unbound_placeholder) /* UNBOUND, UNBOUND_ERROR, UNBOUND_REMOVE */ \
+    X(unbound_error)                                                    \
+    X(unbound_remove)                                                   \
+    X(known_interpreters) /* id -> weak reference to its Interpreter */ \
+    X(known_queues)       /* id -> weak reference to its Queue */       \
+    X(compile)            /* builtins.compile */                        \
+    X(SimpleNamespace)    /* types.SimpleNamespace */                   \
+    X(Pool)               /* the bases of the executor's classes */     \
+    X(TaskFuture)                                                       \
+    X(Outbox)                                                           \
+    X(Future) /* of the executor, once it is imported */                \
+    X(CancelledError)                                                   \
     X(BrokenInterpreterPool)
 
 typedef struct sipy_state {

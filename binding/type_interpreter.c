@@ -11,6 +11,7 @@
 #include "binding/interrupt.h"
 #include "binding/known.h"
 #include "binding/lifecycle.h"
+#include "binding/pool/spares.h"
 #include "binding/listing.h"
 #include "binding/run.h"
 #include "core/base/alloc.h"
@@ -56,8 +57,8 @@ driven(interpreter_object *self, const char *what)
         sipy_raise_not_found(self->state, self->id);
     }
     else {
-        PyErr_Format(self->state->InterpreterError, "cannot %s unrecognized interpreter %lld",
-                     what, (long long)self->id);
+        PyErr_Format(self->state->InterpreterError,
+                     "cannot %s unrecognized interpreter %lld", what, (long long)self->id);
     }
     return NULL;
 }
@@ -174,7 +175,10 @@ sipy_interpreter_create(PyObject *module, PyObject *Py_UNUSED(ignored))
     if (sipy_exit_hook_register() < 0 || sipy_ctrl_c_install() < 0) {
         return NULL;
     }
-    sipy_interp *interp = sipy_interp_create(state);
+    sipy_interp *interp = sipy_spare_take(state);
+    if (interp == NULL) {
+        interp = sipy_interp_create(state);
+    }
     if (interp == NULL) {
         return NULL;
     }
@@ -203,6 +207,15 @@ sipy_interpreter_main(PyObject *module, PyObject *Py_UNUSED(ignored))
     return object_for((PyTypeObject *)state->Interpreter, state, id);
 }
 
+static bool
+is_spare(int64_t id)
+{
+    sipy_interp *interp = sipy_interp_find(id);
+    bool spare = interp != NULL && si_load_acquire(&interp->spare) != 0;
+    sipy_interp_drop(interp);
+    return spare;
+}
+
 PyObject *
 sipy_interpreter_list(PyObject *module, PyObject *Py_UNUSED(ignored))
 {
@@ -215,6 +228,9 @@ sipy_interpreter_list(PyObject *module, PyObject *Py_UNUSED(ignored))
         return NULL;
     }
     for (size_t i = 0; list != NULL && i < count; i++) {
+        if (is_spare(ids[i])) {
+            continue;
+        }
         PyObject *obj = object_for((PyTypeObject *)state->Interpreter, state, ids[i]);
         if (obj == NULL && PyErr_ExceptionMatches(state->InterpreterNotFoundError)) {
             PyErr_Clear(); /* it ended since it was listed */
@@ -308,8 +324,9 @@ interpreter_call(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject
 {
     interpreter_object *self = as_interpreter(op);
     if (nargs < 1) {
-        PyErr_SetString(PyExc_TypeError, "call() missing 1 required positional argument: "
-                                         "'callable'");
+        PyErr_SetString(PyExc_TypeError,
+                        "call() missing 1 required positional argument: "
+                        "'callable'");
         return NULL;
     }
     sipy_interp *interp = driven(self, "make a call in");
@@ -331,8 +348,7 @@ start_thread(PyObject *op, PyObject *args, PyObject *kwargs)
                                              "kwargs", kwargs == NULL ? Py_None : kwargs);
     PyObject *nothing = keywords == NULL ? NULL : PyTuple_New(0);
     PyObject *thread = nothing == NULL ? NULL : PyObject_Call(type, nothing, keywords);
-    PyObject *started =
-        thread == NULL ? NULL : PyObject_CallMethod(thread, "start", NULL);
+    PyObject *started = thread == NULL ? NULL : PyObject_CallMethod(thread, "start", NULL);
     if (started == NULL) {
         Py_CLEAR(thread);
     }
@@ -355,7 +371,12 @@ interpreter_call_in_thread(PyObject *op, PyObject *args, PyObject *kwargs)
                         "'callable'");
         return NULL;
     }
-    if (driven(self, "make a call in") == NULL) {
+    const sipy_interp *interp = driven(self, "make a call in");
+    if (interp == NULL || sipy_check_ours(self->state, interp, "make a call in") < 0) {
+        return NULL;
+    }
+    if (si_gate_is_closed(&interp->gate)) {
+        sipy_raise_not_found(self->state, self->id);
         return NULL;
     }
     return start_thread(op, args, kwargs);
@@ -508,9 +529,11 @@ PyDoc_STRVAR(
 PyDoc_STRVAR(
     prepare_main_doc,
     "prepare_main($self, ns=None, /, **kwargs)\n--\n\n"
-    "Bind names in the interpreter's __main__: those of the mapping ns and the keywords.\n\n"
+    "Bind names in the interpreter's __main__: those of the mapping ns and the "
+    "keywords.\n\n"
     "The values must be shareable (see is_shareable()); all are bound, or none. Raises\n"
-    "NotShareableError, InterpreterError if it is running, ValueError if nothing is given.");
+    "NotShareableError, InterpreterError if it is running, ValueError if nothing is "
+    "given.");
 PyDoc_STRVAR(
     exec_doc,
     "exec($self, code, /, dedent=True)\n--\n\n"
@@ -526,11 +549,11 @@ PyDoc_STRVAR(
     "Function, arguments and result are copied. Raises ExecutionFailed if the function\n"
     "raised, NotShareableError if something cannot be sent, InterpreterError if the\n"
     "interpreter is running already.");
-PyDoc_STRVAR(
-    call_in_thread_doc,
-    "call_in_thread($self, callable, /, *args, **kwargs)\n--\n\n"
-    "Call callable in the interpreter, in a new thread, and return the threading.Thread.\n\n"
-    "The result is discarded; an exception is reported by threading.excepthook.");
+PyDoc_STRVAR(call_in_thread_doc,
+             "call_in_thread($self, callable, /, *args, **kwargs)\n--\n\n"
+             "Call callable in the interpreter, in a new thread, and return the "
+             "threading.Thread.\n\n"
+             "The result is discarded; an exception is reported by threading.excepthook.");
 PyDoc_STRVAR(
     interrupt_doc,
     "interrupt($self, /, exc=KeyboardInterrupt)\n--\n\n"

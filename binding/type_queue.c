@@ -273,8 +273,7 @@ queue_put(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwn
 }
 
 static PyObject *
-queue_put_nowait(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
-                 PyObject *kwnames)
+queue_put_nowait(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     static const char *const names[] = {"obj", "unbounditems", NULL};
     static const sipy_signature signature = {"put_nowait", names, 0, 1, 1};

@@ -23,10 +23,20 @@ unbound_reduce(PyObject *self, PyObject *Py_UNUSED(ignored))
     return PyUnicode_FromString(((unbound_object *)self)->name);
 }
 
+/* The module's state holds the singletons, they their type, and that the module: the
+ * collector must see all of it, or an interpreter that imported us is never freed. */
+static int
+unbound_traverse(PyObject *self, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(self));
+    return 0;
+}
+
 static void
 unbound_dealloc(PyObject *self)
 {
     PyTypeObject *type = Py_TYPE(self);
+    PyObject_GC_UnTrack(self);
     type->tp_free(self);
     Py_DECREF(type);
 }
@@ -45,6 +55,7 @@ static PyType_Slot unbound_slots[] = {
     {Py_tp_doc, (void *)unbound_doc},
     {Py_tp_repr, unbound_repr},
     {Py_tp_dealloc, unbound_dealloc},
+    {Py_tp_traverse, unbound_traverse},
     {Py_tp_methods, unbound_methods},
     {0, NULL},
 };
@@ -52,8 +63,8 @@ static PyType_Slot unbound_slots[] = {
 static PyType_Spec unbound_spec = {
     .name = "subinterpreters.UnboundItem",
     .basicsize = sizeof(unbound_object),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE |
-             Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .flags =
+        Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION,
     .slots = unbound_slots,
 };
 

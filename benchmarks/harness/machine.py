@@ -48,3 +48,22 @@ def describe() -> dict[str, object]:
         "load": [round(value, 2) for value in os.getloadavg()],
         "commit": _commit(),
     }
+
+
+# Switches of CPython that change what is measured.
+_SWITCHES = (
+    "PYTHONASYNCIODEBUG",
+    "PYTHONDEVMODE",
+    "PYTHONFAULTHANDLER",
+    "PYTHONMALLOC",
+    "PYTHONMALLOCSTATS",
+    "PYTHONOPTIMIZE",
+    "PYTHONPROFILEIMPORTTIME",
+    "PYTHONTRACEMALLOC",
+    "PYTHONUNBUFFERED",
+)
+
+
+def plain_environment() -> dict[str, str]:
+    """The environment for a process that is measured."""
+    return {name: v for name, v in os.environ.items() if name not in _SWITCHES}

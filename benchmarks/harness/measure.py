@@ -36,6 +36,9 @@ class Clock:
         cls.processor = True
 
 
+CASE_SECONDS = 30  # about the longest that a case may take
+
+
 @dataclass(frozen=True)
 class Settings:
     rounds: int
@@ -94,7 +97,10 @@ def in_turns(turns: Mapping[str, Turn], settings: Settings) -> dict[str, Series]
         name: Series(_loops_for(turn, settings.turn_seconds))
         for name, turn in turns.items()
     }
-    for _ in range(settings.rounds):
+    # A case of minutes gets fewer rounds.
+    once = sum(turn(series[name].loops) for name, turn in turns.items())
+    rounds = min(settings.rounds, max(3, round(CASE_SECONDS / max(once, 1e-9))))
+    for _ in range(rounds):
         for name, turn in turns.items():
             gc.collect()
             one = series[name]

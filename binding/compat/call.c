@@ -56,8 +56,7 @@ with_constants(PyObject *code, PyObject *consts)
         }
     }
     PyObject *replace = PyObject_GetAttrString(code, "replace");
-    PyObject *fields =
-        Py_BuildValue("{sOsO}", "co_code", patched, "co_consts", consts);
+    PyObject *fields = Py_BuildValue("{sOsO}", "co_code", patched, "co_consts", consts);
     PyObject *nothing = PyTuple_New(0);
     PyObject *result = NULL;
     if (replace != NULL && fields != NULL && nothing != NULL) {
@@ -84,8 +83,7 @@ pack(PyObject *func, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
     for (Py_ssize_t i = 0; result == 0 && i < named; i++) {
         result = PyDict_SetItem(keywords, PyTuple_GET_ITEM(kwnames, i), args[nargs + i]);
     }
-    PyObject *packed =
-        result < 0 ? NULL : PyTuple_Pack(3, func, positional, keywords);
+    PyObject *packed = result < 0 ? NULL : PyTuple_Pack(3, func, positional, keywords);
     Py_XDECREF(keywords);
     Py_XDECREF(positional);
     return packed;

@@ -8,8 +8,7 @@ PyAPI_FUNC(PyInterpreterState *) _PyInterpreterState_LookUpID(int64_t);
 PyAPI_FUNC(int) _PyInterpreterState_SetRunningMain(PyInterpreterState *);
 PyAPI_FUNC(void) _PyInterpreterState_SetNotRunningMain(PyInterpreterState *);
 PyAPI_FUNC(int) _PyInterpreterState_IsRunningMain(PyInterpreterState *);
-PyAPI_FUNC(int)
-    _PyEval_AddPendingCall(PyInterpreterState *, int (*)(void *), void *, int);
+PyAPI_FUNC(int) _PyEval_AddPendingCall(PyInterpreterState *, int (*)(void *), void *, int);
 
 PyInterpreterState *
 sipy_compat_find(int64_t id)
@@ -65,8 +64,12 @@ const char *
 sipy_compat_whence(PyInterpreterState *interp)
 {
     static const char *const names[] = {
-        "unknown", "runtime init",            "legacy C-API",
-        "C-API",   "cross-interpreter C-API", "_interpreters module",
+        "unknown",
+        "runtime init",
+        "legacy C-API",
+        "C-API",
+        "cross-interpreter C-API",
+        "_interpreters module",
     };
     long whence = _PyInterpreterState_GetWhence(interp);
     if (whence < 0 || whence >= (long)Py_ARRAY_LENGTH(names)) {
@@ -117,7 +120,7 @@ sipy_compat_not_found_error(void)
 {
     return Py_NewRef(PyExc_InterpreterNotFoundError);
 }
-#else  /* 3.12; drop with it */
+#else /* 3.12; drop with it */
 bool
 sipy_compat_is_ready(PyInterpreterState *interp)
 {

@@ -34,7 +34,7 @@ sipy_compat_module_from_slots(const void *slots, PyObject *spec)
 {
     return PyModule_FromSlotsAndSpec((const PySlot *)slots, spec);
 }
-#else  /* before 3.15 */
+#else /* before 3.15 */
 sipy_slot_kind
 sipy_compat_slot_kind(int id)
 {

@@ -13,6 +13,15 @@ PyAPI_FUNC(PyObject *) _PyDict_NewPresized(Py_ssize_t minused);
 PyAPI_FUNC(PyObject *) _PyType_Lookup(PyTypeObject *type, PyObject *name);
 #endif
 
+/* Whether type is one of the runtime's own static classes, which are at the same address
+ * in every interpreter. The flag has this value in all supported versions, but the
+ * headers show its name only to CPython itself. */
+static inline bool
+sipy_compat_is_static_builtin(PyTypeObject *type)
+{
+    return (type->tp_flags & (1ul << 1)) != 0;
+}
+
 /* An exact int as two's complement of size bytes, little-endian; it fits.
  * _PyLong_AsByteArray changed its signature in 3.13, which made a public function for
  * it. Drop the older branch with 3.12. -> 0 | -1 with an exception */
@@ -34,8 +43,7 @@ static inline int
 sipy_compat_int_size(PyObject *value, size_t *size)
 {
 #if PY_VERSION_HEX >= 0x030D0000
-    Py_ssize_t need = PyLong_AsNativeBytes(value, NULL, 0,
-                                           Py_ASNATIVEBYTES_LITTLE_ENDIAN);
+    Py_ssize_t need = PyLong_AsNativeBytes(value, NULL, 0, Py_ASNATIVEBYTES_LITTLE_ENDIAN);
     if (need < 0) {
         return -1;
     }

@@ -36,6 +36,12 @@ typedef struct sipy_single {
     PyObject *dict;   /* contents right after initialisation, or NULL: initialise again */
 } sipy_single;
 
+/* A definition under which a module is registered (PyState_AddModule). */
+typedef struct sipy_registration {
+    struct sipy_registration *next;
+    PyModuleDef *def;
+} sipy_registration;
+
 typedef struct sipy_copy {
     sipy_loader *loader;
     struct sipy_copy *next; /* [home] */
@@ -47,7 +53,8 @@ typedef struct sipy_copy {
     uint64_t size;     /* bytes of the image that are not shared with the file */
     int64_t static_tls; /* bytes of static thread-local memory */
     bool global;       /* [home] was loaded with RTLD_GLOBAL: later copies search it */
-    sipy_single *singles; /* [home] */
+    sipy_single *singles;             /* [home] */
+    sipy_registration *registrations; /* [home] */
 } sipy_copy;
 
 /* A thread state that a copy's code has made. */
@@ -149,6 +156,16 @@ sipy_module_create(sipy_copy *copy, PyObject *spec, PyObject *name, PyObject *pa
  * Attached. -> 0 | -1 with MemoryError */
 int
 sipy_module_declare(PyModuleDef *def);
+
+/* PyState_FindModule, _AddModule and _RemoveModule for a definition of the copy. CPython
+ * 3.12 looks one entry behind the end of its list for a definition that was never
+ * registered, so what was is remembered here. Attached. */
+PyObject *
+sipy_state_find(PyModuleDef *def, sipy_copy *copy);
+int
+sipy_state_add(PyObject *module, PyModuleDef *def, sipy_copy *copy);
+int
+sipy_state_remove(PyModuleDef *def, sipy_copy *copy);
 
 /* PyModule_FromSlotsAndSpec (3.15) with that declaration. Attached. */
 PyObject *

@@ -19,7 +19,6 @@
 
 #include "binding/loader/copy.h"
 #include "core/base/alloc.h"
-#include "core/platform/clock.h"
 
 static const char capsule_name[] = "subinterpreters.loader";
 
@@ -210,9 +209,9 @@ static void
 interpreter_ends(void *data)
 {
     sipy_loader *loader = data;
-    if (si_gate_close(&loader->gate, false) != SI_OK) {
-        /* sipy_loader_ending has done it, as it should be. */
-    }
+    /* SI_CLOSED: sipy_loader_ending has done it, as it should be. */
+    si_status closed = si_gate_close(&loader->gate, false);
+    (void)closed;
     Py_CLEAR(loader->create_dynamic);
     for (sipy_copy *copy = loader->copies; copy != NULL; copy = copy->next) {
         for (sipy_single *s = copy->singles; s != NULL; s = s->next) {
@@ -253,35 +252,24 @@ sipy_loader_install(sipy_loader **out)
     return 0;
 }
 
-static void
-name_guest(sipy_loader *loader, char *label, size_t size)
+si_status
+sipy_loader_ending(sipy_loader *loader, int64_t deadline_ns,
+                   char keeper[SIPY_KEEPER_SIZE])
 {
-    si_mutex_lock(&loader->mu);
-    snprintf(label, size, "%s",
-             loader->guests != NULL ? loader->guests->copy->label : "a library");
-    si_mutex_unlock(&loader->mu);
-}
-
-int
-sipy_loader_ending(sipy_loader *loader, int64_t deadline_ns)
-{
-    char label[256];
     if (si_gate_close(&loader->gate, false) != SI_OK) {
-        return 0; /* closed already */
+        return SI_OK; /* closed already */
     }
     PyThreadState *ts = PyEval_SaveThread();
     si_status status = si_gate_drain(&loader->gate, deadline_ns);
     if (status != SI_OK) {
-        name_guest(loader, label, sizeof label);
+        si_mutex_lock(&loader->mu);
+        snprintf(keeper, SIPY_KEEPER_SIZE, "%s",
+                 loader->guests != NULL ? loader->guests->copy->label : "a library");
+        si_mutex_unlock(&loader->mu);
         si_gate_reopen(&loader->gate);
     }
     PyEval_RestoreThread(ts);
-    if (status != SI_OK) {
-        PyErr_Format(PyExc_RuntimeError,
-                     "a thread that %s started keeps the interpreter open", label);
-        return -1;
-    }
-    return 0;
+    return status;
 }
 
 void

@@ -16,6 +16,8 @@
 
 #include <stdint.h>
 
+#include "core/base/status.h"
+
 typedef struct sipy_loader sipy_loader;
 
 /* Replaces _imp.create_dynamic of the current interpreter. Attached. -> 0 with *loader
@@ -23,13 +25,16 @@ typedef struct sipy_loader sipy_loader;
 int
 sipy_loader_install(sipy_loader **loader);
 
+#define SIPY_KEEPER_SIZE 256
+
 /* Keeps threads that libraries have started from entering the interpreter from now on
  * and waits until those that are inside have left. Attached to the interpreter, with
- * no lock held; other threads of it run meanwhile.
- * -> 0; or -1 with RuntimeError set, naming the library that is still inside at the
- * deadline (si_now_ns time), and then everything is as before the call. */
-int
-sipy_loader_ending(sipy_loader *loader, int64_t deadline_ns);
+ * no lock held; other threads of it run meanwhile. Idempotent.
+ * -> SI_OK | SI_TIMEOUT (si_now_ns passed deadline_ns) or SI_INTERRUPTED: keeper names
+ * the library that is still inside, and everything is as before the call */
+SI_NODISCARD si_status
+sipy_loader_ending(sipy_loader *loader, int64_t deadline_ns,
+                   char keeper[SIPY_KEEPER_SIZE]);
 
 /* Takes back a successful sipy_loader_ending, if the interpreter is not ended after
  * all. Any thread. */

@@ -62,23 +62,67 @@ find_single(sipy_copy *copy, const char *name)
     return single;
 }
 
-/* PyState_FindModule finds single-phase modules; CPython's import sees to that. */
-static int
-register_single(PyObject *module, PyModuleDef *def)
+static sipy_registration **
+find_registration(sipy_copy *copy, const PyModuleDef *def)
 {
-    PyObject *registered = PyState_FindModule(def);
-    if (registered == module) {
-        return 0;
+    sipy_registration **link = &copy->registrations;
+    while (*link != NULL && (*link)->def != def) {
+        link = &(*link)->next;
     }
-    if (registered != NULL && PyState_RemoveModule(def) < 0) {
-        return -1;
+    return link;
+}
+
+PyObject *
+sipy_state_find(PyModuleDef *def, sipy_copy *copy)
+{
+    return *find_registration(copy, def) != NULL ? PyState_FindModule(def) : NULL;
+}
+
+int
+sipy_state_add(PyObject *module, PyModuleDef *def, sipy_copy *copy)
+{
+    if (*find_registration(copy, def) == NULL) {
+        sipy_registration *added = si_alloc(sizeof *added);
+        if (added == NULL) {
+            PyErr_NoMemory();
+            return -1;
+        }
+        added->def = def;
+        added->next = copy->registrations;
+        copy->registrations = added;
     }
     return PyState_AddModule(module, def);
 }
 
+int
+sipy_state_remove(PyModuleDef *def, sipy_copy *copy)
+{
+    sipy_registration **link = find_registration(copy, def);
+    sipy_registration *found = *link;
+    if (found != NULL) {
+        *link = found->next;
+        si_free(found);
+    }
+    return PyState_RemoveModule(def);
+}
+
+/* PyState_FindModule finds single-phase modules; CPython's import sees to that. */
+static int
+register_single(sipy_copy *copy, PyObject *module, PyModuleDef *def)
+{
+    PyObject *registered = sipy_state_find(def, copy);
+    if (registered == module) {
+        return 0;
+    }
+    if (registered != NULL && sipy_state_remove(def, copy) < 0) {
+        return -1;
+    }
+    return sipy_state_add(module, def, copy);
+}
+
 /* Finishes what a single-phase PyInit_ returned. Steals module. */
 static PyObject *
-finish_single(sipy_single *single, PyObject *module, PyObject *path)
+finish_single(sipy_copy *copy, sipy_single *single, PyObject *module, PyObject *path)
 {
     PyModuleDef *def = PyModule_GetDef(module);
     if (def == NULL) {
@@ -87,7 +131,7 @@ finish_single(sipy_single *single, PyObject *module, PyObject *path)
                      single->name);
     }
     else if (PyModule_AddObjectRef(module, "__file__", path) == 0 &&
-             register_single(module, def) == 0) {
+             register_single(copy, module, def) == 0) {
         single->def = def;
         if (def->m_size == -1 && single->dict == NULL) {
             single->dict = PyDict_Copy(PyModule_GetDict(module));
@@ -103,12 +147,12 @@ finish_single(sipy_single *single, PyObject *module, PyObject *path)
 /* A single-phase module that cannot be initialised twice is made again from what it
  * contained after the first time. */
 static PyObject *
-again(sipy_single *single, PyObject *name)
+again(sipy_copy *copy, sipy_single *single, PyObject *name)
 {
     PyObject *module = PyModule_NewObject(name);
     if (module == NULL ||
         PyDict_Update(PyModule_GetDict(module), single->dict) < 0 ||
-        register_single(module, single->def) < 0) {
+        register_single(copy, module, single->def) < 0) {
         Py_XDECREF(module);
         return NULL;
     }
@@ -240,7 +284,7 @@ from_init(sipy_copy *copy, PyObject *spec, PyObject *name, PyObject *path,
     const char *name_text = PyUnicode_AsUTF8(name);
     sipy_single *single = name_text != NULL ? find_single(copy, name_text) : NULL;
     if (single != NULL && single->dict != NULL) {
-        return again(single, name);
+        return again(copy, single, name);
     }
     void *function = find_function(copy, "PyInit", init_name);
     if (function == NULL) {
@@ -262,7 +306,7 @@ from_init(sipy_copy *copy, PyObject *spec, PyObject *name, PyObject *path,
     if (PyObject_TypeCheck(result, &PyModuleDef_Type)) {
         return from_definition((PyModuleDef *)result, spec, declared);
     }
-    return finish_single(single, result, path);
+    return finish_single(copy, single, result, path);
 }
 
 PyObject *

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "binding/interrupt.h"
+#include "binding/pool/spares.h"
 #include "core/base/alloc.h"
 #include "core/platform/clock.h"
 
@@ -27,11 +28,13 @@ static void
 before_fork(void) SI_NO_THREAD_SAFETY
 {
     si_mutex_lock(&pools_mu);
+    sipy_spares_fork_prepare();
 }
 
 static void
 in_parent(void) SI_NO_THREAD_SAFETY
 {
+    sipy_spares_fork_done(false);
     si_mutex_unlock(&pools_mu);
 }
 
@@ -40,6 +43,7 @@ in_parent(void) SI_NO_THREAD_SAFETY
 static void
 in_child(void) SI_NO_THREAD_SAFETY
 {
+    sipy_spares_fork_done(true);
     pools = NULL;
     (void)si_add_relaxed(&generation, 1);
     si_mutex_unlock(&pools_mu);

@@ -236,6 +236,18 @@ sipy_wait_for_task(si_task *task, sipy_interp *here, int64_t deadline_ns);
 si_outbox *
 sipy_outbox_of(const sipy_state *state, PyObject *obj);
 
+/* What the reader of a box finds at the future; taken back by it (new reference, or
+ * NULL: none). */
+void
+sipy_future_set_context(PyObject *future, PyObject *context);
+PyObject *
+sipy_future_take_context(PyObject *future);
+
+/* The result of a future that has ended: a new reference, or NULL: it has none, or it
+ * cannot be rebuilt; no exception is set then. */
+PyObject *
+sipy_future_plain_result(PyObject *future);
+
 /* Has box told of the end of the future's job. -> 1 | 0 it has ended already */
 int
 sipy_future_subscribe(PyObject *future, si_outbox *box);

@@ -342,6 +342,35 @@ future_partial(PyObject *op, PyObject *Py_UNUSED(ignored))
                                              sipy_packet_behind(self->job->reply, 0));
 }
 
+void
+sipy_future_set_context(PyObject *op, PyObject *context)
+{
+    Py_XSETREF(as_future(op)->callbacks, Py_NewRef(context));
+}
+
+PyObject *
+sipy_future_take_context(PyObject *op)
+{
+    PyObject *context = as_future(op)->callbacks;
+    as_future(op)->callbacks = NULL;
+    return context;
+}
+
+PyObject *
+sipy_future_plain_result(PyObject *op)
+{
+    future_object *self = as_future(op);
+    if (self->job == NULL || is_cancelled(self) ||
+        self->job->outcome != SIPY_RETURNED) {
+        return NULL;
+    }
+    if (settle(self, NULL) < 0) {
+        PyErr_Clear();
+        return NULL;
+    }
+    return Py_XNewRef(self->result);
+}
+
 int
 sipy_future_subscribe(PyObject *op, si_outbox *box)
 {

@@ -103,6 +103,51 @@ outbox_take(PyObject *op, PyObject *limit)
     return list;
 }
 
+/* Gives the future's result to the asyncio future that waits for it. -> 1 | 0 it needs
+ * more than that | -1 with an exception */
+static int
+deliver(PyObject *future, PyObject *name_done, PyObject *name_set)
+{
+    PyObject *result = sipy_future_plain_result(future);
+    if (result == NULL) {
+        return 0;
+    }
+    PyObject *call = sipy_future_take_context(future);
+    PyObject *done = call == NULL ? Py_NewRef(Py_True)
+                                  : PyObject_CallMethodNoArgs(call, name_done);
+    if (done == Py_False) {
+        Py_SETREF(done, PyObject_CallMethodOneArg(call, name_set, result));
+    }
+    Py_XDECREF(call);
+    Py_DECREF(result);
+    Py_XDECREF(done);
+    return done == NULL ? -1 : 1;
+}
+
+/* Delivers the results of at most limit futures; returns those that failed. */
+static PyObject *
+outbox_deliver(PyObject *op, PyObject *limit)
+{
+    PyObject *rest = NULL;
+    PyObject *name_done = PyUnicode_InternFromString("done");
+    PyObject *name_set = PyUnicode_InternFromString("set_result");
+    PyObject *list = name_done == NULL || name_set == NULL ? NULL : outbox_take(op, limit);
+    if (list != NULL) {
+        rest = PyList_New(0);
+    }
+    for (Py_ssize_t i = 0; rest != NULL && i < PyList_GET_SIZE(list); i++) {
+        PyObject *future = PyList_GET_ITEM(list, i);
+        int delivered = deliver(future, name_done, name_set);
+        if (delivered < 0 || (delivered == 0 && PyList_Append(rest, future) < 0)) {
+            Py_CLEAR(rest);
+        }
+    }
+    Py_XDECREF(list);
+    Py_XDECREF(name_done);
+    Py_XDECREF(name_set);
+    return rest;
+}
+
 static PyObject *
 outbox_wait(PyObject *op, PyObject *timeout)
 {
@@ -147,6 +192,10 @@ outbox_length(PyObject *op)
 static PyMethodDef outbox_methods[] = {
     {"take", outbox_take, METH_O,
      "take($self, limit, /)\n--\n\nAt most limit ended futures, oldest first."},
+    {"deliver", outbox_deliver, METH_O,
+     "deliver($self, limit, /)\n--\n\n"
+     "Give at most limit results to the asyncio futures that wait for them; return the\n"
+     "futures that have none."},
     {"wait", outbox_wait, METH_O,
      "wait($self, timeout, /)\n--\n\n"
      "Sleep until there is one; False if there is none in time or the box is stopped."},

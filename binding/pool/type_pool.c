@@ -198,10 +198,7 @@ send(pool_object *self, PyObject *future, sipy_job *job, const call *c)
     job->retries = c->retries;
     job->number = si_add_relaxed(&self->pool->jobs, 1);
     if (c->box != NULL) {
-        if (PyObject_SetAttrString(future, "_callbacks", c->context) < 0) {
-            Py_DECREF(future);
-            return NULL;
-        }
+        sipy_future_set_context(future, c->context);
         (void)sipy_future_subscribe(future, c->box); /* it has not even begun */
     }
     if (enqueue(self, job) == 0) {

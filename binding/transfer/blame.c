@@ -3,7 +3,7 @@
  * The encoder's frames are the path to the culprit, so telling it costs nothing as long
  * as all goes well.
  */
-#include "binding/transfer/internal.h"
+#include "binding/transfer/encoder.h"
 
 /* A chain of thousands of containers is not worth telling whole. */
 #define PLACES_MAX 40
@@ -127,7 +127,8 @@ sipy__blame(sipy_encoder *e)
         PyErr_Clear();
     }
     else if ((PyObject *)Py_TYPE(cause) == own && why != NULL) {
-        /* Told already, from inside a function or class: only the way to it is added. */
+        /* Told already, from inside a function or class: only the way to it is
+         * added. */
         PyObject *told = PyUnicode_GET_LENGTH(where) > 0
                              ? PyUnicode_FromFormat("%U: %U", where, why)
                              : Py_NewRef(why);
@@ -142,13 +143,14 @@ sipy__blame(sipy_encoder *e)
     PyObject *message = NULL;
     if (why != NULL) {
         const char *colon = PyUnicode_GET_LENGTH(where) > 0 ? ": " : "";
-        message = type == NULL
-                      ? PyUnicode_FromFormat("%U%scannot send it to another "
-                                             "interpreter: %U",
-                                             where, colon, why)
-                      : PyUnicode_FromFormat("%U%scannot send '%s' object to another "
-                                             "interpreter: %U",
-                                             where, colon, type, why);
+        message = type == NULL ? PyUnicode_FromFormat(
+                                     "%U%scannot send it to another "
+                                     "interpreter: %U",
+                                     where, colon, why)
+                               : PyUnicode_FromFormat(
+                                     "%U%scannot send '%s' object to another "
+                                     "interpreter: %U",
+                                     where, colon, type, why);
     }
     Py_XDECREF(where);
     Py_XDECREF(why);

@@ -8,7 +8,8 @@
  * Shapes and strides are never read from the image: they stay beside the memory that
  * they describe, where nothing can damage them.
  */
-#include "binding/transfer/internal.h"
+#include "binding/transfer/decoder.h"
+#include "binding/transfer/encoder.h"
 #include "core/base/alloc.h"
 
 /* A buffer that its owner has exported to others. */
@@ -76,8 +77,8 @@ static PyType_Slot exporter_slots[] = {
 static PyType_Spec exporter_spec = {
     .name = "subinterpreters._core.Memory",
     .basicsize = sizeof(exporter),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION |
-             Py_TPFLAGS_IMMUTABLETYPE,
+    .flags =
+        Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION | Py_TPFLAGS_IMMUTABLETYPE,
     .slots = exporter_slots,
 };
 
@@ -154,8 +155,8 @@ sipy__enc_memoryview(sipy_encoder *e, PyObject *obj)
     }
     export->interp_id = e->t->hooks.interp_id;
     export->run_at_home = e->t->hooks.run_at_home;
-    si_block *block = si_block_wrap(export->view.buf, (size_t)export->view.len,
-                                    release_export, export);
+    si_block *block =
+        si_block_wrap(export->view.buf, (size_t)export->view.len, release_export, export);
     if (block == NULL) {
         release_at_home(export);
         PyErr_NoMemory();
@@ -188,7 +189,7 @@ static void
 release_buffer(si_block *block, void *context)
 {
     PyBuffer_Release(context);
-    PyMem_RawFree(context);
+    si_free(context);
 }
 
 /* The memory of a mutable object, in place while the sender waits: nobody can resize it
@@ -196,19 +197,19 @@ release_buffer(si_block *block, void *context)
 static si_block *
 pin_buffer(PyObject *obj)
 {
-    Py_buffer *view = PyMem_RawMalloc(sizeof(*view));
+    Py_buffer *view = si_alloc(sizeof(*view));
     if (view == NULL) {
         PyErr_NoMemory();
         return NULL;
     }
     if (PyObject_GetBuffer(obj, view, PyBUF_SIMPLE) < 0) {
-        PyMem_RawFree(view);
+        si_free(view);
         return NULL;
     }
     si_block *block = si_block_wrap(view->buf, (size_t)view->len, release_buffer, view);
     if (block == NULL) {
         PyBuffer_Release(view);
-        PyMem_RawFree(view);
+        si_free(view);
         PyErr_NoMemory();
     }
     return block;
@@ -218,8 +219,8 @@ pin_buffer(PyObject *obj)
 static int
 hold_buffer(sipy_encoder *e, PyObject *obj, const void *data, size_t size)
 {
-    si_block *block = e->flags & SIPY_SYNC ? pin_buffer(obj)
-                                           : sipy__copy_to_block(data, size);
+    si_block *block =
+        e->flags & SIPY_SYNC ? pin_buffer(obj) : sipy__copy_to_block(data, size);
     if (block == NULL) {
         return -1;
     }
@@ -399,10 +400,10 @@ sipy__dec_array(sipy_decoder *d)
         bytes = PyMemoryView_FromMemory((char *)d->p, size, PyBUF_READ);
         d->p += size;
     }
-    PyObject *array = bytes == NULL ? NULL
-                                    : PyObject_CallFunction(t->o_array_type, "s", typecode);
-    PyObject *done = array == NULL ? NULL
-                                   : PyObject_CallMethod(array, "frombytes", "O", bytes);
+    PyObject *array =
+        bytes == NULL ? NULL : PyObject_CallFunction(t->o_array_type, "s", typecode);
+    PyObject *done =
+        array == NULL ? NULL : PyObject_CallMethod(array, "frombytes", "O", bytes);
     Py_XDECREF(bytes);
     if (done == NULL) {
         Py_CLEAR(array);

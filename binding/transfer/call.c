@@ -1,9 +1,10 @@
 /* call.c — a function and its arguments as one image.
  *
- * After the head: number of arguments, the function, number of names, the arguments, the
- * names. The receiver decodes the arguments straight into a vectorcall frame.
+ * After the head: number of arguments, the function, number of names, the arguments,
+ * the names. The receiver decodes the arguments straight into a vectorcall frame.
  */
-#include "binding/transfer/internal.h"
+#include "binding/transfer/decoder.h"
+#include "binding/transfer/encoder.h"
 #include "binding/transfer/scalars.h"
 #include "core/base/alloc.h"
 
@@ -146,8 +147,7 @@ run_call(sipy_transfer *t, const uint8_t *data, size_t len, const sipy_hold *hol
         frame[0] = NULL;
         /* frame[0] may be used by the callee for a self argument. */
         result = sipy_compat_call(func, frame + 1,
-                                  (size_t)nargs | PY_VECTORCALL_ARGUMENTS_OFFSET,
-                                  kwnames);
+                                  (size_t)nargs | PY_VECTORCALL_ARGUMENTS_OFFSET, kwnames);
         frame[0] = func;
         Py_XDECREF(kwnames);
     }
@@ -170,6 +170,6 @@ sipy_run_call(sipy_transfer *t, const sipy_image *image, sipy_stage *stage)
 PyObject *
 sipy_run_call_packet(sipy_transfer *t, const sipy_packet *packet, sipy_stage *stage)
 {
-    return run_call(t, (const uint8_t *)packet + packet->offset, packet->len,
-                    packet->holds, packet->hold_count, stage);
+    return run_call(t, (const uint8_t *)packet + packet->offset, packet->len, packet->holds,
+                    packet->hold_count, stage);
 }

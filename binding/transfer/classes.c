@@ -3,7 +3,8 @@
  * A class that can be imported crosses as module and qualified name. What we know about
  * a class is kept per interpreter and true as long as the class keeps its version tag.
  */
-#include "binding/transfer/internal.h"
+#include "binding/transfer/decoder.h"
+#include "binding/transfer/encoder.h"
 
 /* ---- what kind of class it is ---- */
 
@@ -63,7 +64,8 @@ same_method(PyTypeObject *type, PyObject *name, PyObject *expected)
     return _PyType_Lookup(type, name) == expected;
 }
 
-/* A class made by collections.namedtuple or typing.NamedTuple, not a subclass of one. */
+/* A class made by collections.namedtuple or typing.NamedTuple, not a subclass of
+ * one. */
 static bool
 is_namedtuple(sipy_transfer *t, PyTypeObject *type)
 {
@@ -114,8 +116,8 @@ static PyObject *
 dataclass_fields(PyTypeObject *type)
 {
     PyObject *module = PyImport_ImportModule("dataclasses");
-    PyObject *fields = module == NULL ? NULL
-                                      : PyObject_CallMethod(module, "fields", "O", type);
+    PyObject *fields =
+        module == NULL ? NULL : PyObject_CallMethod(module, "fields", "O", type);
     Py_XDECREF(module);
     if (fields == NULL || !PyTuple_Check(fields)) {
         Py_XDECREF(fields);
@@ -140,8 +142,8 @@ static PyObject *
 slot_names(sipy_transfer *t, PyTypeObject *type)
 {
     PyObject *list = PyObject_CallOneArg(t->o_slotnames, (PyObject *)type);
-    PyObject *names = list == NULL || list == Py_None ? PyTuple_New(0)
-                                                      : PySequence_Tuple(list);
+    PyObject *names =
+        list == NULL || list == Py_None ? PyTuple_New(0) : PySequence_Tuple(list);
     Py_XDECREF(list);
     for (Py_ssize_t i = 0; names != NULL && i < PyTuple_GET_SIZE(names); i++) {
         if (!PyUnicode_CheckExact(PyTuple_GET_ITEM(names, i))) {
@@ -192,9 +194,8 @@ look_at(sipy_encoder *e, PyTypeObject *type, sipy_class_info *info)
 {
     sipy_transfer *t = e->t;
     info->kind = SIPY_KIND_REDUCE;
-    info->crosser = t->hooks.find_crosser == NULL
-                        ? NULL
-                        : t->hooks.find_crosser(t->hooks.owner, type);
+    info->crosser =
+        t->hooks.find_crosser == NULL ? NULL : t->hooks.find_crosser(t->hooks.owner, type);
     if (info->crosser != NULL) {
         info->kind = SIPY_KIND_OWN;
         return 0;
@@ -220,8 +221,7 @@ look_at(sipy_encoder *e, PyTypeObject *type, sipy_class_info *info)
         info->kind = SIPY_KIND_SINGLETON;
         return 0;
     }
-    if (!sipy__is_plain_class(type) ||
-        _PyType_Lookup(type, t->n___getnewargs__) != NULL ||
+    if (!sipy__is_plain_class(type) || _PyType_Lookup(type, t->n___getnewargs__) != NULL ||
         _PyType_Lookup(type, t->n___getnewargs_ex__) != NULL) {
         return 0;
     }
@@ -327,8 +327,7 @@ module_of(sipy_transfer *t, PyObject *obj, PyObject *name)
 static PyObject *
 name_in_types(PyObject *obj)
 {
-    if (!PyType_Check(obj) ||
-        PyType_HasFeature((PyTypeObject *)obj, Py_TPFLAGS_HEAPTYPE)) {
+    if (!PyType_Check(obj) || PyType_HasFeature((PyTypeObject *)obj, Py_TPFLAGS_HEAPTYPE)) {
         return NULL;
     }
     PyObject *types = PyImport_ImportModule("types");
@@ -348,7 +347,6 @@ name_in_types(PyObject *obj)
 int
 sipy__enc_reference(sipy_encoder *e, PyObject *obj, PyObject *module, PyObject *name)
 {
-
     bool memo;
     uint32_t number;
     int known = sipy__enc_memo_late(e, obj, &memo);
@@ -416,6 +414,40 @@ sipy__enc_global(sipy_encoder *e, PyObject *obj, PyObject *name)
     return PyErr_Occurred() ? -1 : result;
 }
 
+/* Marks the hold of a class that is nobody's: there is nothing to drop. */
+static void
+drop_nothing(void *ptr)
+{
+    (void)ptr;
+}
+
+/* A static class of the runtime is the same in every interpreter. */
+static int
+write_static(sipy_encoder *e, PyTypeObject *type)
+{
+    unsigned flag;
+    int known = sipy__enc_memo(e, (PyObject *)type, &flag);
+    if (known != 0) {
+        return known < 0 ? -1 : 0;
+    }
+    uint32_t number = e->image->hold_count;
+    if (sipy_image_hold(e->image, type, drop_nothing) < 0) {
+        return -1;
+    }
+    return enc_tag(e, TAG_STATIC | flag, number);
+}
+
+PyObject *
+sipy__dec_static(sipy_decoder *d)
+{
+    uint64_t number;
+    if (d->pure || dec_varint(d, &number) < 0 || number >= d->hold_count ||
+        d->holds[number].drop != drop_nothing) {
+        return sipy__damaged(d);
+    }
+    return Py_NewRef((PyObject *)d->holds[number].ptr);
+}
+
 int
 sipy__enc_class(sipy_encoder *e, PyTypeObject *type)
 {
@@ -425,7 +457,8 @@ sipy__enc_class(sipy_encoder *e, PyTypeObject *type)
     }
     int written = sipy__enc_global(e, (PyObject *)type, NULL);
     if (written == 0) {
-        return sipy__enc_local_class(e, type);
+        return sipy_compat_is_static_builtin(type) ? write_static(e, type)
+                                                   : sipy__enc_local_class(e, type);
     }
     return written < 0 ? -1 : 0;
 }
@@ -490,6 +523,9 @@ sipy__dec_class(sipy_decoder *d)
             return Py_NewRef(d->memo[number]);
         case TAG_CLASS:
             obj = sipy__dec_global(d);
+            break;
+        case TAG_STATIC:
+            obj = sipy__dec_static(d);
             break;
         case TAG_LOCAL_CLASS:
             obj = sipy__dec_local_class(d);

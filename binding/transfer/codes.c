@@ -74,8 +74,8 @@ marshalled(PyObject *code)
     if (bytes == NULL) {
         return NULL;
     }
-    si_block *block = sipy__copy_to_block(PyBytes_AS_STRING(bytes),
-                                          (size_t)PyBytes_GET_SIZE(bytes));
+    si_block *block =
+        sipy__copy_to_block(PyBytes_AS_STRING(bytes), (size_t)PyBytes_GET_SIZE(bytes));
     Py_DECREF(bytes);
     return block;
 }

@@ -1,16 +1,18 @@
 /* decode.c — the loop that builds objects from an image, without recursion.
  *
- * What it is   Each value is read by its tag; a container pushes a frame, and a finished
+ * What it is   Each value is read by its tag; a container pushes a frame, and a
+ * finished
  *              value is delivered to the frame on top.
  * Trust        Every read is checked against the end, every count against what is left,
  *              every number against what exists. A tuple under construction is on no
  *              list of the garbage collector and can be referred to by nothing. A list
- *              or dict that can be referred to may be changed by Python code between two
- *              of its values, so its memory is looked at anew for each.
+ *              or dict that can be referred to may be changed by Python code between
+ *              two of its values, so its memory is looked at anew for each.
  * Pure images  hold built-in types alone: no Python code runs, so the garbage collector
- *              may rest while a large one is built. A tag that could run code is damage.
+ *              may rest while a large one is built. A tag that could run code is
+ *              damage.
  */
-#include "binding/transfer/internal.h"
+#include "binding/transfer/decoder.h"
 #include "binding/transfer/scalars.h"
 #include "core/base/alloc.h"
 
@@ -316,108 +318,119 @@ read_name(sipy_decoder *d)
     return str;
 }
 
+/* The values that occur most, but for containers. NULL without an exception: tag is not
+ * among them, or damaged. */
+static inline PyObject *
+read_common(sipy_decoder *d, unsigned tag)
+{
+    switch (tag) {
+        case TAG_INT8:
+            return dec_has(d, 1) ? PyLong_FromLong((int8_t)*d->p++) : NULL;
+        case TAG_INT32: {
+            int32_t value;
+            if (!dec_has(d, 4)) {
+                return NULL;
+            }
+            memcpy(&value, d->p, 4);
+            d->p += 4;
+            return PyLong_FromLong(value);
+        }
+        case TAG_FLOAT: {
+            double value;
+            if (!dec_has(d, 8)) {
+                return NULL;
+            }
+            memcpy(&value, d->p, 8);
+            d->p += 8;
+            return PyFloat_FromDouble(value);
+        }
+        case TAG_ASCII:
+            return read_ascii(d);
+        case TAG_NAME:
+            return read_name(d);
+        case TAG_REF:
+            return read_ref(d);
+        case TAG_FLOATS:
+            return sipy__dec_floats(d);
+        case TAG_NONE:
+            return Py_NewRef(Py_None);
+        case TAG_TRUE:
+            return Py_NewRef(Py_True);
+        case TAG_FALSE:
+            return Py_NewRef(Py_False);
+        default:
+            return NULL;
+    }
+}
+
+/* The next value, or the beginning of one. -> 1 *v is a whole value | 0 a frame was
+ * pushed or changed | -1 */
+static inline int
+read_value(sipy_decoder *d, PyObject **v)
+{
+    if (SI_UNLIKELY(d->p == d->end)) {
+        sipy__damaged(d);
+        return -1;
+    }
+    unsigned byte = *d->p++;
+    unsigned tag = byte & ~TAG_MEMO;
+    bool memo = (byte & TAG_MEMO) != 0;
+    *v = read_common(d, tag);
+    if (*v == NULL) {
+        if (PyErr_Occurred()) {
+            return -1;
+        }
+        int is = sipy__dec_container(d, tag, memo, v);
+        if (is < 0) {
+            return -1;
+        }
+        if (is > 0) {
+            if (*v != NULL) {
+                return 1;
+            }
+            dec_frame *f = &d->frames[d->depth - 1];
+            int whole = sipy__dec_run(d, f);
+            if (whole <= 0) {
+                return whole;
+            }
+            return sipy__dec_finish(d, f, v) < 0 ? -1 : 1;
+        }
+        *v = sipy__dec_other(d, tag);
+        if (*v == NULL) {
+            return -1;
+        }
+    }
+    if (memo && sipy__dec_memo(d, *v) < 0) {
+        Py_CLEAR(*v);
+        return -1;
+    }
+    return 1;
+}
+
 static PyObject *
 run(sipy_decoder *d, size_t base)
 {
+    PyObject *v;
     for (;;) {
-        if (SI_UNLIKELY(d->p == d->end)) {
-            return sipy__damaged(d);
+        int whole = read_value(d, &v);
+        if (whole < 0) {
+            return NULL;
         }
-        unsigned byte = *d->p++;
-        unsigned tag = byte & ~TAG_MEMO;
-        PyObject *v = NULL;
-        switch (tag) {
-            case TAG_INT8:
-                if (dec_has(d, 1)) {
-                    v = PyLong_FromLong((int8_t)*d->p++);
-                }
-                break;
-            case TAG_INT32:
-                if (dec_has(d, 4)) {
-                    int32_t value;
-                    memcpy(&value, d->p, 4);
-                    d->p += 4;
-                    v = PyLong_FromLong(value);
-                }
-                break;
-            case TAG_FLOAT:
-                if (dec_has(d, 8)) {
-                    double value;
-                    memcpy(&value, d->p, 8);
-                    d->p += 8;
-                    v = PyFloat_FromDouble(value);
-                }
-                break;
-            case TAG_ASCII:
-                v = read_ascii(d);
-                break;
-            case TAG_NAME:
-                v = read_name(d);
-                break;
-            case TAG_REF:
-                v = read_ref(d);
-                break;
-            case TAG_NONE:
-                v = Py_NewRef(Py_None);
-                break;
-            case TAG_TRUE:
-                v = Py_NewRef(Py_True);
-                break;
-            case TAG_FALSE:
-                v = Py_NewRef(Py_False);
-                break;
-            case TAG_FLOATS:
-                v = sipy__dec_floats(d);
-                break;
-            default: {
-                int is = sipy__dec_container(d, tag, (byte & TAG_MEMO) != 0, &v);
-                if (is < 0) {
-                    return NULL;
-                }
-                if (is > 0) {
-                    if (v != NULL) {
-                        goto complete;
-                    }
-                    dec_frame *f = &d->frames[d->depth - 1];
-                    int whole = sipy__dec_run(d, f);
-                    if (whole == 0) {
-                        continue;
-                    }
-                    if (whole < 0 || sipy__dec_finish(d, f, &v) < 0) {
-                        return NULL;
-                    }
-                    goto complete;
-                }
-                v = sipy__dec_other(d, tag);
-                break;
-            }
-        }
-        if (SI_UNLIKELY(v == NULL)) {
-            return PyErr_Occurred() ? NULL : sipy__damaged(d);
-        }
-        if (byte & TAG_MEMO) {
-            if (sipy__dec_memo(d, v) < 0) {
-                Py_DECREF(v);
-                return NULL;
-            }
-        }
-    complete:
-        for (;;) {
+        while (whole > 0) {
             if (d->depth == base) {
                 return v;
             }
-            int whole = deliver(d, &d->frames[d->depth - 1], v);
+            whole = deliver(d, &d->frames[d->depth - 1], v);
             if (whole < 0) {
                 return NULL;
             }
-            if (whole == 0) {
-                break;
-            }
-            if (d->frames[d->depth - 1].kind == DEC_ARGS) {
-                return Py_NewRef(Py_None);
-            }
-            if (sipy__dec_finish(d, &d->frames[d->depth - 1], &v) < 0) {
-                return NULL;
+            if (whole > 0) {
+                if (d->frames[d->depth - 1].kind == DEC_ARGS) {
+                    return Py_NewRef(Py_None);
+                }
+                if (sipy__dec_finish(d, &d->frames[d->depth - 1], &v) < 0) {
+                    return NULL;
+                }
             }
         }
     }
@@ -480,13 +493,13 @@ decode(sipy_transfer *t, const uint8_t *data, size_t len, const sipy_hold *holds
 PyObject *
 sipy_decode(sipy_transfer *t, const sipy_image *image)
 {
-    return decode(t, image->data + image->prefix, image->len - image->prefix,
-                  image->holds, image->hold_count);
+    return decode(t, image->data + image->prefix, image->len - image->prefix, image->holds,
+                  image->hold_count);
 }
 
 PyObject *
 sipy_decode_packet(sipy_transfer *t, const sipy_packet *packet)
 {
-    return decode(t, (const uint8_t *)packet + packet->offset, packet->len,
-                  packet->holds, packet->hold_count);
+    return decode(t, (const uint8_t *)packet + packet->offset, packet->len, packet->holds,
+                  packet->hold_count);
 }

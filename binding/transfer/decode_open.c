@@ -1,5 +1,6 @@
-/* decode_open.c — containers: opened where they are met, finished when they are full. */
-#include "binding/transfer/internal.h"
+/* decode_open.c — containers: opened where they are met, finished when they are
+ * full. */
+#include "binding/transfer/decoder.h"
 
 /* ---- opening containers: *out is the object if it is complete already ---- */
 
@@ -204,9 +205,8 @@ make_from_parts(sipy_decoder *d, unsigned tag, PyObject *type, PyObject *parts)
             break;
         default: {
             PyObject *args = PyTuple_Pack(1, parts);
-            obj = args == NULL
-                      ? NULL
-                      : PyTuple_Type.tp_new((PyTypeObject *)type, args, NULL);
+            obj =
+                args == NULL ? NULL : PyTuple_Type.tp_new((PyTypeObject *)type, args, NULL);
             Py_XDECREF(args);
             break;
         }
@@ -218,9 +218,8 @@ make_from_parts(sipy_decoder *d, unsigned tag, PyObject *type, PyObject *parts)
 static bool
 is_again(unsigned tag)
 {
-    return tag == TAG_TUPLE_AGAIN || tag == TAG_FROZENSET_AGAIN ||
-           tag == TAG_SLICE_AGAIN || tag == TAG_NAMEDTUPLE_AGAIN ||
-           tag == TAG_REDUCE_AGAIN;
+    return tag == TAG_TUPLE_AGAIN || tag == TAG_FROZENSET_AGAIN || tag == TAG_SLICE_AGAIN ||
+           tag == TAG_NAMEDTUPLE_AGAIN || tag == TAG_REDUCE_AGAIN;
 }
 
 /* The value that a finished object, which one of its own parts refers to, really is. */

@@ -1,6 +1,19 @@
 /* decode_runs.c — several scalars in a row, read without a look at the frames. */
-#include "binding/transfer/internal.h"
+#include "binding/transfer/decoder.h"
 #include "binding/transfer/scalars.h"
+
+/* A short str at *p. NULL without an exception: it is none, or damaged. */
+static inline PyObject *
+quick_ascii(const uint8_t **p, const uint8_t *end)
+{
+    Py_ssize_t size = (*p)[1];
+    if (size >= 0x80 || end - *p - 2 < size) {
+        return NULL;
+    }
+    PyObject *str = make_ascii(*p + 2, size);
+    *p += str == NULL ? 0 : 2 + size;
+    return str;
+}
 
 /* Reads scalars into items[0], items[stride] ... until there are `size`, or something
  * else comes. No Python code runs. -> how many; fewer with an exception: it failed */
@@ -30,18 +43,12 @@ fill(sipy_decoder *d, PyObject **items, Py_ssize_t size, Py_ssize_t stride)
                 p += 9;
                 break;
             }
-            case TAG_ASCII: {
-                Py_ssize_t length = p[1];
-                if (length >= 0x80 || end - p - 2 < length) {
-                    goto out;
-                }
-                v = make_ascii(p + 2, length);
+            case TAG_ASCII:
+                v = quick_ascii(&p, end);
                 if (SI_UNLIKELY(v == NULL) && !PyErr_Occurred()) {
                     goto out;
                 }
-                p += 2 + length;
                 break;
-            }
             case TAG_REF: {
                 size_t number = p[1];
                 if (number >= 0x80 || number >= d->memo_count) {
@@ -52,15 +59,11 @@ fill(sipy_decoder *d, PyObject **items, Py_ssize_t size, Py_ssize_t stride)
                 break;
             }
             case TAG_NONE:
-                v = Py_NewRef(Py_None);
-                p++;
-                break;
             case TAG_TRUE:
-                v = Py_NewRef(Py_True);
-                p++;
-                break;
             case TAG_FALSE:
-                v = Py_NewRef(Py_False);
+                v = Py_NewRef(*p == TAG_NONE   ? Py_None
+                              : *p == TAG_TRUE ? Py_True
+                                               : Py_False);
                 p++;
                 break;
             default:

@@ -1,10 +1,11 @@
 /* decode_shapes.c — dicts and instances whose keys were written once.
  *
  * The second dict of a shape makes a pattern: a dict with the keys and None for every
- * value. Each further one is a copy of it, whose values are put straight into its table,
- * provided that the table proved to be laid out as expected when the pattern was made.
+ * value. Each further one is a copy of it, whose values are put straight into its
+ * table, provided that the table proved to be laid out as expected when the pattern was
+ * made.
  */
-#include "binding/transfer/internal.h"
+#include "binding/transfer/decoder.h"
 #include "binding/transfer/scalars.h"
 #include "core/base/alloc.h"
 
@@ -14,6 +15,58 @@
 
 /* ---- shapes ---- */
 
+static PyObject *
+read_short(sipy_decoder *d, bool interned)
+{
+    Py_ssize_t size;
+    if (dec_size(d, 1, &size) < 0) {
+        return sipy__damaged(d);
+    }
+    const uint8_t *data = d->p;
+    d->p += size;
+    if (size > 0 && size < 128) {
+        return sipy__name(d, data, (size_t)size, interned);
+    }
+    PyObject *str = make_ascii(data, size);
+    return str == NULL && !PyErr_Occurred() ? sipy__damaged(d) : str;
+}
+
+static PyObject *
+read_text(sipy_decoder *d, unsigned tag)
+{
+    uint64_t number;
+    PyObject *str;
+    switch (tag) {
+        case TAG_REF:
+            if (dec_varint(d, &number) < 0 || number >= d->memo_count) {
+                return sipy__damaged(d);
+            }
+            return Py_NewRef(d->memo[number]);
+        case TAG_NAME:
+        case TAG_ASCII:
+            return read_short(d, tag == TAG_NAME);
+        case TAG_INTERN:
+            str =
+                dec_has(d, 1) && *d->p != TAG_INTERN ? sipy__dec_text(d) : sipy__damaged(d);
+            if (str != NULL) {
+                PyUnicode_InternInPlace(&str);
+            }
+            return str;
+        case TAG_HELD_ASCII:
+        case TAG_HELD_LATIN1:
+        case TAG_HELD_UCS2:
+        case TAG_HELD_UCS4:
+            return sipy__dec_held(d, tag);
+        case TAG_CHAR:
+        case TAG_LATIN1:
+        case TAG_UCS2:
+        case TAG_UCS4:
+            return sipy__dec_scalar(d, tag);
+        default:
+            return sipy__damaged(d);
+    }
+}
+
 /* A key or attribute name: any form of str, or a reference to one. */
 PyObject *
 sipy__dec_text(sipy_decoder *d)
@@ -21,61 +74,13 @@ sipy__dec_text(sipy_decoder *d)
     if (!dec_has(d, 1)) {
         return sipy__damaged(d);
     }
-    unsigned tag = *d->p++;
-    bool memo = (tag & TAG_MEMO) != 0;
-    PyObject *str = NULL;
-    Py_ssize_t size;
-    uint64_t number;
-    tag &= ~TAG_MEMO;
-    switch (tag) {
-        case TAG_REF:
-            if (dec_varint(d, &number) < 0 || number >= d->memo_count) {
-                return sipy__damaged(d);
-            }
-            str = Py_NewRef(d->memo[number]);
-            break;
-        case TAG_NAME:
-        case TAG_ASCII:
-            if (dec_size(d, 1, &size) < 0) {
-                return sipy__damaged(d);
-            }
-            if (size > 0 && size < 128) {
-                str = sipy__name(d, d->p, (size_t)size, tag == TAG_NAME);
-            }
-            else {
-                str = make_ascii(d->p, size);
-                if (str == NULL && !PyErr_Occurred()) {
-                    return sipy__damaged(d);
-                }
-            }
-            d->p += size;
-            break;
-        case TAG_INTERN:
-            str = sipy__dec_text(d);
-            if (str != NULL) {
-                PyUnicode_InternInPlace(&str);
-            }
-            break;
-        case TAG_HELD_ASCII:
-        case TAG_HELD_LATIN1:
-        case TAG_HELD_UCS2:
-        case TAG_HELD_UCS4:
-            str = sipy__dec_held(d, tag);
-            break;
-        case TAG_CHAR:
-        case TAG_LATIN1:
-        case TAG_UCS2:
-        case TAG_UCS4:
-            str = sipy__dec_scalar(d, tag);
-            break;
-        default:
-            return sipy__damaged(d);
-    }
+    unsigned byte = *d->p++;
+    PyObject *str = read_text(d, byte & ~TAG_MEMO);
     if (str != NULL && !PyUnicode_CheckExact(str)) {
         Py_DECREF(str);
         return sipy__damaged(d);
     }
-    if (str != NULL && memo && sipy__dec_memo(d, str) < 0) {
+    if (str != NULL && (byte & TAG_MEMO) && sipy__dec_memo(d, str) < 0) {
         Py_CLEAR(str);
     }
     return str;
@@ -142,6 +147,29 @@ define_shape(sipy_decoder *d, bool object)
     return shape;
 }
 
+ptrdiff_t
+sipy__dict_first(PyObject *dict, PyObject *const *keys, Py_ssize_t size)
+{
+    ptrdiff_t table = 8;
+    while (table * 2 / 3 < size) {
+        table *= 2;
+    }
+    ptrdiff_t first = TABLE_HEAD + table + (ptrdiff_t)sizeof(PyObject *);
+    if (((PyDictObject *)dict)->ma_values != NULL || PyDict_GET_SIZE(dict) != size) {
+        return -1;
+    }
+    /* The table has at least as many entries, so this reads nothing beyond it. */
+    PyObject *const *values = dict_values(dict, first);
+    for (Py_ssize_t i = 0; i < size; i++) {
+        if (values[2 * i - 1] != keys[i] ||
+            values[2 * i] != PyDict_GetItemWithError(dict, keys[i])) {
+            PyErr_Clear();
+            return -1;
+        }
+    }
+    return first;
+}
+
 /* Makes the dict that dicts of this shape are copied from, and finds out where a copy
  * has its values. */
 static int
@@ -157,22 +185,7 @@ make_pattern(dec_shape *shape)
             return -1;
         }
     }
-    ptrdiff_t table = 8;
-    while (table * 2 / 3 < shape->size) {
-        table *= 2;
-    }
-    ptrdiff_t first = TABLE_HEAD + table + (ptrdiff_t)sizeof(PyObject *);
-    const char *keys = (const char *)((PyDictObject *)pattern)->ma_keys;
-    if (((PyDictObject *)pattern)->ma_values != NULL ||
-        PyDict_GET_SIZE(pattern) != shape->size) {
-        first = -1; /* two of the keys are equal, or CPython lays it out otherwise */
-    }
-    for (Py_ssize_t i = 0; first >= 0 && i < shape->size; i++) {
-        PyObject *const *at = (PyObject *const *)(keys + first) + 2 * i;
-        if (at[-1] != shape->keys[i] || at[0] != shape->keys[i]) {
-            first = -1;
-        }
-    }
+    ptrdiff_t first = sipy__dict_first(pattern, shape->keys, shape->size);
     for (Py_ssize_t i = 0; i < shape->size; i++) {
         if (PyDict_SetItem(pattern, shape->keys[i], Py_None) < 0) {
             Py_DECREF(pattern);
@@ -195,8 +208,29 @@ bare_instance(sipy_decoder *d, PyTypeObject *type)
     return PyBaseObject_Type.tp_new(type, d->t->empty_tuple, NULL);
 }
 
-/* Opens a dict or an instance of a shape. -> its object when it has no values, else NULL
- * with the frame pushed or an exception */
+/* A dict of that shape, without values or with None for each. alone: nothing else can
+ * reach it; then *slots may be where its values go. */
+static PyObject *
+shaped_dict(dec_shape *shape, bool alone, PyObject ***slots)
+{
+    if (shape->uses++ == 0) {
+        return shape->size > 5 ? _PyDict_NewPresized(shape->size) : PyDict_New();
+    }
+    if (shape->pattern == NULL && make_pattern(shape) < 0) {
+        return NULL;
+    }
+    PyObject *dict = PyDict_Copy(shape->pattern);
+    if (dict != NULL && shape->first >= 0 && alone && shape->size > 0) {
+        *slots = dict_values(dict, shape->first);
+        if (((PyDictObject *)dict)->ma_values != NULL || (*slots)[-1] != shape->keys[0]) {
+            *slots = NULL;
+        }
+    }
+    return dict;
+}
+
+/* Opens a dict or an instance of a shape. -> its object when it has no values, else
+ * NULL with the frame pushed or an exception */
 int
 sipy__dec_open_shape(sipy_decoder *d, bool object, bool define, bool memo, PyObject **out)
 {
@@ -227,28 +261,9 @@ sipy__dec_open_shape(sipy_decoder *d, bool object, bool define, bool memo, PyObj
         shape = &d->shapes[number];
     }
     uint32_t number = (uint32_t)(shape - d->shapes);
-    PyObject *obj;
     PyObject **slots = NULL;
-    if (object) {
-        obj = bare_instance(d, shape->type);
-    }
-    else if (shape->uses++ == 0) {
-        obj = shape->size > 5 ? _PyDict_NewPresized(shape->size) : PyDict_New();
-    }
-    else {
-        if (shape->pattern == NULL && make_pattern(shape) < 0) {
-            return -1;
-        }
-        obj = PyDict_Copy(shape->pattern);
-        if (obj != NULL && shape->first >= 0 && (!memo || d->pure) && shape->size > 0) {
-            char *table = (char *)((PyDictObject *)obj)->ma_keys;
-            slots = (PyObject **)(table + shape->first);
-            if (((PyDictObject *)obj)->ma_values != NULL ||
-                slots[-1] != shape->keys[0]) {
-                slots = NULL;
-            }
-        }
-    }
+    PyObject *obj = object ? bare_instance(d, shape->type)
+                           : shaped_dict(shape, !memo || d->pure, &slots);
     if (obj == NULL) {
         return -1;
     }

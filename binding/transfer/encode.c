@@ -2,17 +2,17 @@
  *
  * What it is   One pass over the objects. Scalars are written where they are met; a
  *              container pushes a frame that remembers how far it is.
- * Ownership    As long as no Python code can have run, nothing changes and everything is
- *              borrowed. sipy__enc_hold, called before the first such moment, takes
+ * Ownership    As long as no Python code can have run, nothing changes and everything
+ *              is borrowed. sipy__enc_hold, called before the first such moment, takes
  *              references to all that frames and memo point to; from then on both own.
- * Memo         Only objects with more than one reference can be met twice, so only those
- *              are looked up. Objects that exist before their parts (list, dict) are
- *              numbered before them; those made from their parts (tuple) after them, and
- *              if a part led back to the same object, the outer one becomes an "again".
- *              While such an object is being written, what is below it may be met twice
- *              although it has one reference only (`late`).
+ * Memo         Only objects with more than one reference can be met twice, so only
+ *              those are looked up. Objects that exist before their parts (list, dict)
+ *              are numbered before them; those made from their parts (tuple) after
+ *              them, and if a part led back to the same object, the outer one becomes
+ *              an "again". While such an object is being written, what is below it may
+ *              be met twice although it has one reference only (`late`).
  */
-#include "binding/transfer/internal.h"
+#include "binding/transfer/encoder.h"
 #include "binding/transfer/scalars.h"
 #include "core/base/alloc.h"
 
@@ -212,11 +212,50 @@ break_shape(sipy_encoder *e, enc_frame *f, Py_ssize_t pos)
     return enc_tag(e, TAG_BREAK, (uint64_t)(f->size - f->i));
 }
 
+/* The values of a dict that is laid out as its shape foretells, without a look-up.
+ * -> as the frames; 2: not laid out so from f->i on */
+static inline int
+go_table(sipy_encoder *e, enc_frame *f, const enc_shape *shape, PyObject **next)
+{
+    PyObject **keys = shape->keys;
+    while (f->i < f->size) {
+        const PyDictObject *dict = (const PyDictObject *)f->obj;
+        if (SI_UNLIKELY(dict->ma_used != f->size || dict->ma_values != NULL)) {
+            return 2;
+        }
+        PyObject *const *at = dict_values(f->obj, shape->first) + 2 * f->i;
+        PyObject *value = at[0];
+        if (SI_UNLIKELY(at[-1] != keys[f->i] || value == NULL)) {
+            return 2;
+        }
+        f->i++;
+        int written = write_scalar(e, value);
+        if (written <= 0) {
+            *next = value;
+            return written == 0 ? 1 : -1;
+        }
+    }
+    return 0;
+}
+
 static int
 go_shape(sipy_encoder *e, enc_frame *f, PyObject **next)
 {
-    PyObject **keys = e->shapes[f->shape_number].keys;
+    const enc_shape *shape = &e->shapes[f->shape_number];
+    PyObject **keys = shape->keys;
     PyObject *key, *value;
+    if (SI_LIKELY(shape->first >= 0 && f->pos == 0)) {
+        int step = go_table(e, f, shape, next);
+        if (SI_LIKELY(step != 2)) {
+            return step;
+        }
+        /* From here on by the book: past what was written. */
+        for (Py_ssize_t i = 0; i < f->i; i++) {
+            if (!PyDict_Next(f->obj, &f->pos, &key, &value)) {
+                return sipy__enc_changed("dict");
+            }
+        }
+    }
     while (f->i < f->size) {
         Py_ssize_t pos = f->pos;
         if (SI_UNLIKELY(PyDict_GET_SIZE(f->obj) != f->size ||
@@ -319,13 +358,9 @@ sipy__encode_value(sipy_encoder *e, PyObject *obj)
     }
     PyObject *next = obj;
     for (;;) {
-        /* Python code that it runs may drop it from where it was found. */
-        Py_INCREF(next);
         if (sipy__enc_open(e, next, Py_TYPE(next)) < 0) {
-            Py_XSETREF(e->culprit, next);
             return -1;
         }
-        Py_DECREF(next);
         for (;;) {
             if (e->depth == base) {
                 return 0;

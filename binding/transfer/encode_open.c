@@ -3,7 +3,7 @@
  * Dicts and instances are written by shape: the keys once, then for each of them only
  * the values. One whose keys turn out to differ breaks off, and goes on as pairs.
  */
-#include "binding/transfer/internal.h"
+#include "binding/transfer/encoder.h"
 #include "binding/transfer/scalars.h"
 #include "core/base/alloc.h"
 
@@ -70,6 +70,7 @@ shape_new(sipy_encoder *e, const void *first, Py_ssize_t size)
     shape->size = 0;
     shape->number = e->shape_count;
     shape->credit = 2;
+    shape->first = -1;
     e->shape_table[shape_slot(first, size)] = e->shape_count;
     e->shape_count++;
     return shape;
@@ -137,6 +138,7 @@ shape_define(sipy_encoder *e, PyObject *dict, PyTypeObject *type, unsigned tag)
             return -1;
         }
     }
+    shape->first = sipy__dict_first(dict, shape->keys, size);
     return 0;
 }
 
@@ -313,8 +315,7 @@ open_set(sipy_encoder *e, PyObject *set, bool frozen)
 {
     unsigned flag = 0;
     bool memo = false;
-    int known = frozen ? sipy__enc_memo_late(e, set, &memo)
-                       : sipy__enc_memo(e, set, &flag);
+    int known = frozen ? sipy__enc_memo_late(e, set, &memo) : sipy__enc_memo(e, set, &flag);
     if (known != 0) {
         return known < 0 ? -1 : 0;
     }

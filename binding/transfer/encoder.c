@@ -1,5 +1,5 @@
 /* encoder.c — the state of one encoding: buffer, memo, life. */
-#include "binding/transfer/internal.h"
+#include "binding/transfer/encoder.h"
 #include "core/base/alloc.h"
 
 #define FIRST_BUFFER ((size_t)1024)
@@ -117,12 +117,8 @@ sipy__enc_find(sipy_encoder *e, PyObject *obj, uint32_t *number)
 }
 
 int
-sipy__enc_memo(sipy_encoder *e, PyObject *obj, unsigned *flag)
+sipy__enc_memo_shared(sipy_encoder *e, PyObject *obj, unsigned *flag)
 {
-    *flag = 0;
-    if (Py_REFCNT(obj) == 1 && e->late == 0) {
-        return 0;
-    }
     uint32_t number;
     int known = sipy__enc_number(e, obj, &number);
     if (known == 0) {
@@ -138,7 +134,7 @@ sipy__enc_memo(sipy_encoder *e, PyObject *obj, unsigned *flag)
 int
 sipy__enc_memo_late(sipy_encoder *e, PyObject *obj, bool *memo)
 {
-    *memo = Py_REFCNT(obj) > 1;
+    *memo = Py_REFCNT(obj) - (obj == e->guarded) > 1;
     uint32_t number;
     if (!*memo || !sipy__enc_find(e, obj, &number)) {
         return 0;
@@ -210,6 +206,7 @@ sipy__encoder_begin(sipy_transfer *t, sipy_image *image, unsigned flags)
     e->depth = 0;
     e->shape_count = 0;
     e->culprit = NULL;
+    e->guarded = NULL;
     e->root = NULL;
     e->calling = false;
     e->in_function = false;

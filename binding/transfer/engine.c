@@ -1,5 +1,6 @@
 /* engine.c — the transfer engine of one interpreter: made, visited, cleared. */
-#include "binding/transfer/internal.h"
+#include "binding/transfer/decoder.h"
+#include "binding/transfer/encoder.h"
 #include "core/base/alloc.h"
 
 sipy_transfer *

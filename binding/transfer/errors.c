@@ -3,7 +3,7 @@
  * An exception that keeps BaseException's __reduce__ is made again without calling an
  * __init__ that is written in Python, since that may want other arguments.
  */
-#include "binding/transfer/internal.h"
+#include "binding/transfer/encoder.h"
 
 int
 sipy__enc_exception(sipy_encoder *e, PyObject *obj)
@@ -22,9 +22,8 @@ sipy__enc_exception(sipy_encoder *e, PyObject *obj)
         base = base->tp_base;
     }
     unsigned parts = REDUCE_ERROR;
-    if (type->tp_init != base->tp_init &&
-        _PyType_Lookup(type, e->t->n___reduce__) ==
-            _PyType_Lookup(base, e->t->n___reduce__)) {
+    if (type->tp_init != base->tp_init && _PyType_Lookup(type, e->t->n___reduce__) ==
+                                              _PyType_Lookup(base, e->t->n___reduce__)) {
         parts |= REDUCE_NO_INIT;
     }
     PyObject *reduced = PyObject_CallMethodNoArgs(obj, e->t->n___reduce__);

@@ -2,10 +2,10 @@
  *
  * The description of a function, in this order: flags, interpreter, module, name,
  * qualified name, number of cells | code | defaults, keyword defaults, attributes | for
- * each cell whether it is filled, and with what | number of needed globals, and for each
- * its name, the number of its binding, its value.
- * The receiver makes the function from the first two parts and makes it known by its id,
- * so that the rest may refer to it.
+ * each cell whether it is filled, and with what | number of needed globals, and for
+ * each its name, the number of its binding, its value.
+ * The receiver makes the function from the first two parts and makes it known by its
+ * id, so that the rest may refer to it.
  */
 #include "binding/transfer/functions.h"
 #include "binding/transfer/scalars.h"
@@ -46,8 +46,8 @@ needed_globals(sipy_transfer *t, PyFunctionObject *func, deps *list)
         bool own = PyUnicode_CompareWithASCIIString(name, "__name__") == 0 ||
                    PyUnicode_CompareWithASCIIString(name, "__builtins__") == 0;
         if (PyErr_Occurred() ||
-            (!own && sipy__deps_add(list, DEP_GLOBAL, (PyObject *)func,
-                                    func->func_globals, name, value) < 0) ||
+            (!own && sipy__deps_add(list, DEP_GLOBAL, (PyObject *)func, func->func_globals,
+                                    name, value) < 0) ||
             (value != NULL && PyDict_SetItem(needs, name, own ? Py_None : value) < 0)) {
             Py_CLEAR(needs);
         }
@@ -67,8 +67,8 @@ is_stateless(PyFunctionObject *func, PyObject *needs)
 static int
 write_cells(sipy_encoder *e, PyFunctionObject *func, deps *list)
 {
-    Py_ssize_t count = func->func_closure == NULL ? 0
-                                                  : PyTuple_GET_SIZE(func->func_closure);
+    Py_ssize_t count =
+        func->func_closure == NULL ? 0 : PyTuple_GET_SIZE(func->func_closure);
     PyObject *names = PyCode_GetFreevars((PyCodeObject *)func->func_code);
     if (names == NULL) {
         return -1;
@@ -78,10 +78,10 @@ write_cells(sipy_encoder *e, PyFunctionObject *func, deps *list)
         PyObject *cell = PyTuple_GET_ITEM(func->func_closure, i);
         PyObject *value = Py_XNewRef(PyCell_GET(cell));
         PyObject *name = i < PyTuple_GET_SIZE(names) ? PyTuple_GET_ITEM(names, i) : NULL;
-        failed = enc_bare(e, value != NULL ? TAG_TRUE : TAG_FALSE) < 0 ||
-                 sipy__deps_add(list, DEP_CELL, (PyObject *)func, cell, NULL, value) < 0 ||
-                 (value != NULL &&
-                  sipy__enc_described(e, value, "closure variable", name) < 0);
+        failed =
+            enc_bare(e, value != NULL ? TAG_TRUE : TAG_FALSE) < 0 ||
+            sipy__deps_add(list, DEP_CELL, (PyObject *)func, cell, NULL, value) < 0 ||
+            (value != NULL && sipy__enc_described(e, value, "closure variable", name) < 0);
         Py_XDECREF(value);
     }
     Py_DECREF(names);
@@ -119,12 +119,12 @@ write_description(sipy_encoder *e, PyFunctionObject *func, PyObject *needs, deps
     PyObject *module = func->func_module != NULL && PyUnicode_Check(func->func_module)
                            ? func->func_module
                            : e->t->n___main__;
-    Py_ssize_t cells = func->func_closure == NULL ? 0
-                                                  : PyTuple_GET_SIZE(func->func_closure);
-    PyObject *head = Py_BuildValue(
-        "iLOOOn", is_stateless(func, needs) ? FUNCTION_IN_MAIN : 0,
-        (long long)e->t->hooks.interp_id, module, func->func_name, func->func_qualname,
-        cells);
+    Py_ssize_t cells =
+        func->func_closure == NULL ? 0 : PyTuple_GET_SIZE(func->func_closure);
+    PyObject *head =
+        Py_BuildValue("iLOOOn", is_stateless(func, needs) ? FUNCTION_IN_MAIN : 0,
+                      (long long)e->t->hooks.interp_id, module, func->func_name,
+                      func->func_qualname, cells);
     int failed = head == NULL || sipy__encode_value(e, head) < 0;
     Py_XDECREF(head);
     PyObject *defaults = func->func_defaults == NULL ? none : func->func_defaults;
@@ -132,8 +132,7 @@ write_description(sipy_encoder *e, PyFunctionObject *func, PyObject *needs, deps
     PyObject *dict = func->func_dict == NULL || PyDict_GET_SIZE(func->func_dict) == 0
                          ? none
                          : func->func_dict;
-    if (failed ||
-        sipy__deps_add(list, DEP_CODE, self, self, NULL, func->func_code) < 0 ||
+    if (failed || sipy__deps_add(list, DEP_CODE, self, self, NULL, func->func_code) < 0 ||
         sipy__deps_add(list, DEP_DEFAULTS, self, self, NULL, func->func_defaults) < 0 ||
         sipy__deps_add(list, DEP_KWDEFAULTS, self, self, NULL, func->func_kwdefaults) < 0 ||
         sipy__enc_code(e, func->func_code) < 0 ||
@@ -174,8 +173,10 @@ ship(sipy_encoder *e, PyFunctionObject *func, PyObject *needs, deps *found, uint
      si_block **blob)
 {
     sipy_functions *fs = e->t->functions;
-    building b = {.outer = fs->building, .obj = (PyObject *)func,
-                  .id = id != 0 ? id : sipy__new_id(), .deps = *found};
+    building b = {.outer = fs->building,
+                  .obj = (PyObject *)func,
+                  .id = id != 0 ? id : sipy__new_id(),
+                  .deps = *found};
     memset(found, 0, sizeof(*found));
     fs->building = &b;
     *blob = NULL;
@@ -345,9 +346,8 @@ make_function(sipy_decoder *d, PyObject **applied)
     Py_ssize_t cells;
     PyObject *interp_id, *module, *name, *qualname;
     *applied = NULL;
-    if (code != NULL &&
-        PyArg_ParseTuple(head, "iOUUUn", &flags, &interp_id, &module, &name, &qualname,
-                         &cells)) {
+    if (code != NULL && PyArg_ParseTuple(head, "iOUUUn", &flags, &interp_id, &module, &name,
+                                         &qualname, &cells)) {
         if (flags & FUNCTION_IN_MAIN) {
             PyObject *main = PyImport_AddModule("__main__");
             ns = main == NULL ? NULL : PyModule_GetDict(main);
@@ -426,9 +426,9 @@ bind(sipy_decoder *d, PyObject *ns, PyObject *applied)
         PyUnicode_CompareWithASCIIString(name, "__builtins__") != 0) {
         PyObject *last = PyDict_GetItemWithError(applied, name);
         int same = last == NULL ? 0 : PyObject_RichCompareBool(last, id, Py_EQ);
-        failed = PyErr_Occurred() != NULL ||
-                 (!same && (PyDict_SetItem(ns, name, value) < 0 ||
-                            PyDict_SetItem(applied, name, id) < 0));
+        failed =
+            PyErr_Occurred() != NULL || (!same && (PyDict_SetItem(ns, name, value) < 0 ||
+                                                   PyDict_SetItem(applied, name, id) < 0));
     }
     Py_XDECREF(name);
     Py_XDECREF(id);
@@ -483,9 +483,9 @@ receive(sipy_transfer *t, uint64_t id, si_block *blob)
     }
     PyObject *applied;
     PyObject *func = make_function(d, &applied);
-    record *r = func == NULL ? NULL
-                             : sipy__record_new(t->functions, RECORD_FUNCTION, func, id,
-                                                false);
+    record *r = func == NULL
+                    ? NULL
+                    : sipy__record_new(t->functions, RECORD_FUNCTION, func, id, false);
     if (r == NULL) {
         Py_CLEAR(func);
     }

@@ -1,19 +1,21 @@
 /* functions.h — functions and classes that cross by value, each shipped once.
  *
- * Model      Whatever crosses by value has an id that is unique in the process and stands
- *            for one state of it: a function whose code, defaults, closure or needed
- *            globals are rebound gets a new one. Its description (a blob: an image in
- *            raw memory) is written once; after that an image carries the id and a hold
- *            on the blob. The receiver looks the id up and reads the blob only if the id
- *            is new to it.
- * Records    One per id and interpreter. At home, where the object was made, it is known
- *            weakly; elsewhere strongly. Functions and code are bounded in number, the
- *            longest unused goes first; classes stay, as instances depend on them.
+ * Model      Whatever crosses by value has an id that is unique in the process and
+ *            stands for one state of it: a function whose code, defaults, closure or
+ *            needed globals are rebound gets a new one. Its description (a blob: an
+ *            image in raw memory) is written once; after that an image carries the id
+ *            and a hold on the blob. The receiver looks the id up and reads the blob
+ *            only if the id is new to it.
+ * Records    One per id and interpreter. At home, where the object was made, it is
+ *            known weakly; elsewhere strongly. Functions and code are bounded in
+ *            number, the longest unused goes first; classes stay, as instances depend
+ *            on them.
  */
 #ifndef SIPY_TRANSFER_FUNCTIONS_H
 #define SIPY_TRANSFER_FUNCTIONS_H
 
-#include "binding/transfer/internal.h"
+#include "binding/transfer/decoder.h"
+#include "binding/transfer/encoder.h"
 
 typedef enum record_kind {
     RECORD_FUNCTION = 0,
@@ -23,11 +25,11 @@ typedef enum record_kind {
 
 /* Something that must be as it was for the description of a function to be true. */
 typedef enum dep_kind {
-    DEP_CODE = 0,   /* of function `where` */
+    DEP_CODE = 0, /* of function `where` */
     DEP_DEFAULTS,
     DEP_KWDEFAULTS,
-    DEP_CELL,       /* contents of cell `where` */
-    DEP_GLOBAL,     /* `name` in dict `where`; value NULL: it is not there */
+    DEP_CELL,   /* contents of cell `where` */
+    DEP_GLOBAL, /* `name` in dict `where`; value NULL: it is not there */
 } dep_kind;
 
 typedef struct dep {
@@ -128,8 +130,7 @@ sipy__blob_new(sipy_image *image);
 
 /* Writes tag, id and a hold on blob (NULL: the receiver has it by then). */
 int
-sipy__enc_by_id(sipy_encoder *e, PyObject *obj, unsigned tag, uint64_t id,
-                si_block *blob);
+sipy__enc_by_id(sipy_encoder *e, PyObject *obj, unsigned tag, uint64_t id, si_block *blob);
 
 /* Reads id and blob; *blob is borrowed, NULL if none was written. */
 int

@@ -161,8 +161,7 @@ sipy_encode_packet(sipy_transfer *t, PyObject *obj, unsigned flags, size_t heade
 
 void *
 sipy_encode_call_packet(sipy_transfer *t, PyObject *func, PyObject *const *args,
-                        size_t nargs, PyObject *kwnames, unsigned flags,
-                        size_t header_size)
+                        size_t nargs, PyObject *kwnames, unsigned flags, size_t header_size)
 {
     sipy_image own;
     sipy_image *image = take_scratch(t, &own);

@@ -1,9 +1,9 @@
 /* local_classes.c — classes that cannot be imported cross by value, once per receiver.
  *
- * The description of a class, in this order: flags, interpreter, module, name, qualified
- * name | metaclass | bases | what it must be made with (slots, or the members of an
- * enum) | all its other attributes. The receiver makes it from the first four and makes
- * it known by its id, so that its methods may refer to it; then it sets the rest.
+ * The description of a class, in this order: flags, interpreter, module, name,
+ * qualified name | metaclass | bases | what it must be made with (slots, or the members
+ * of an enum) | all its other attributes. The receiver makes it from the first four and
+ * makes it known by its id, so that its methods may refer to it; then it sets the rest.
  * At home the id leads back to the class itself, so instances that return are its own.
  */
 #include "binding/transfer/functions.h"
@@ -20,11 +20,19 @@ typedef enum class_flag {
 static bool
 is_made_anew(const char *name)
 {
-    static const char *const names[] = {
-        "__dict__",        "__weakref__",         "__module__",
-        "__qualname__",    "__slots__",           "_abc_impl",
-        "__abstractmethods__", "__annotate__",    "__annotate_func__",
-        "__annotations__", "__annotations_cache__", "__classdictcell__", NULL};
+    static const char *const names[] = {"__dict__",
+                                        "__weakref__",
+                                        "__module__",
+                                        "__qualname__",
+                                        "__slots__",
+                                        "_abc_impl",
+                                        "__abstractmethods__",
+                                        "__annotate__",
+                                        "__annotate_func__",
+                                        "__annotations__",
+                                        "__annotations_cache__",
+                                        "__classdictcell__",
+                                        NULL};
     for (int i = 0; names[i] != NULL; i++) {
         if (strcmp(names[i], name) == 0) {
             return true;
@@ -130,8 +138,8 @@ skeleton_of(sipy_transfer *t, PyTypeObject *type, PyObject *members)
     PyObject *with = dict == NULL ? NULL : PyDict_New();
     PyObject *slots = with == NULL ? NULL : PyDict_GetItemWithError(dict, t->n___slots__);
     if (slots != NULL) {
-        PyObject *listed = PyUnicode_Check(slots) ? PyTuple_Pack(1, slots)
-                                                  : PySequence_Tuple(slots);
+        PyObject *listed =
+            PyUnicode_Check(slots) ? PyTuple_Pack(1, slots) : PySequence_Tuple(slots);
         if (listed == NULL || PyDict_SetItem(with, t->n___slots__, listed) < 0) {
             Py_CLEAR(with);
         }
@@ -207,7 +215,8 @@ ship(sipy_encoder *e, PyTypeObject *type, record *known)
 {
     sipy_functions *fs = e->t->functions;
     PyObject *self = (PyObject *)type;
-    building b = {.outer = fs->building, .obj = self,
+    building b = {.outer = fs->building,
+                  .obj = self,
                   .id = known != NULL ? known->id : sipy__new_id()};
     si_block *blob = NULL;
     fs->building = &b;
@@ -287,8 +296,7 @@ make_class(sipy_decoder *d, int *flags)
     PyObject *head = sipy__decode_value(d), *meta = NULL, *bases = NULL, *with = NULL;
     PyObject *interp_id, *module, *name, *qualname, *type = NULL;
     if (head == NULL || (meta = sipy__decode_value(d)) == NULL ||
-        (bases = sipy__decode_value(d)) == NULL ||
-        (with = sipy__decode_value(d)) == NULL) {
+        (bases = sipy__decode_value(d)) == NULL || (with = sipy__decode_value(d)) == NULL) {
         /* the exception is set */
     }
     else if (!PyType_Check(meta) || !PyTuple_CheckExact(bases) ||
@@ -303,10 +311,9 @@ make_class(sipy_decoder *d, int *flags)
         else if (PyDict_SetItem(with, d->t->n___module__, module) == 0) {
             type = PyObject_CallFunctionObjArgs(meta, name, bases, with, NULL);
         }
-        if (type != NULL &&
-            (!PyType_Check(type) ||
-             PyObject_SetAttr(type, d->t->n___module__, module) < 0 ||
-             PyObject_SetAttr(type, d->t->n___qualname__, qualname) < 0)) {
+        if (type != NULL && (!PyType_Check(type) ||
+                             PyObject_SetAttr(type, d->t->n___module__, module) < 0 ||
+                             PyObject_SetAttr(type, d->t->n___qualname__, qualname) < 0)) {
             Py_CLEAR(type);
         }
         if (type == NULL && !PyErr_Occurred()) {
@@ -341,9 +348,9 @@ fill_class(sipy_decoder *d, PyObject *type, int flags)
     Py_DECREF(attributes);
     if (!failed && (flags & CLASS_ABSTRACT)) {
         PyObject *abc = PyImport_ImportModule("abc");
-        PyObject *done = abc == NULL ? NULL
-                                     : PyObject_CallMethod(abc, "update_abstractmethods",
-                                                           "O", type);
+        PyObject *done =
+            abc == NULL ? NULL
+                        : PyObject_CallMethod(abc, "update_abstractmethods", "O", type);
         failed = done == NULL ? -1 : 0;
         Py_XDECREF(done);
         Py_XDECREF(abc);
@@ -360,9 +367,8 @@ receive(sipy_transfer *t, uint64_t id, si_block *blob)
     }
     int flags = 0;
     PyObject *type = make_class(d, &flags);
-    record *r = type == NULL ? NULL
-                             : sipy__record_new(t->functions, RECORD_CLASS, type, id,
-                                                false);
+    record *r =
+        type == NULL ? NULL : sipy__record_new(t->functions, RECORD_CLASS, type, id, false);
     if (r == NULL) {
         Py_CLEAR(type);
     }

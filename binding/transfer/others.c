@@ -1,5 +1,6 @@
 /* others.c — which way each type takes that is no scalar and no plain container. */
-#include "binding/transfer/internal.h"
+#include "binding/transfer/decoder.h"
+#include "binding/transfer/encoder.h"
 #include "binding/transfer/scalars.h"
 
 int
@@ -148,8 +149,7 @@ write_descriptor(sipy_encoder *e, PyObject *obj, PyTypeObject *type)
     }
     else if (type == &PyDictProxy_Type) {
         PyObject *dict = PyDict_New();
-        args = dict == NULL || PyDict_Update(dict, obj) < 0 ? NULL
-                                                            : PyTuple_Pack(1, dict);
+        args = dict == NULL || PyDict_Update(dict, obj) < 0 ? NULL : PyTuple_Pack(1, dict);
         Py_XDECREF(dict);
     }
     else if (type == &PyProperty_Type) {
@@ -243,8 +243,8 @@ sipy__enc_instance(sipy_encoder *e, PyObject *obj, PyTypeObject *type)
     return result == SIPY_SHAPE_REFUSED ? sipy__enc_reduce(e, obj) : result;
 }
 
-int
-sipy__enc_other(sipy_encoder *e, PyObject *obj, PyTypeObject *type)
+static int
+write_other(sipy_encoder *e, PyObject *obj, PyTypeObject *type)
 {
     static const char *const slice_parts[3] = {"start", "stop", "step"};
     if (PyType_Check(obj)) {
@@ -292,10 +292,31 @@ sipy__enc_other(sipy_encoder *e, PyObject *obj, PyTypeObject *type)
     return sipy__enc_instance(e, obj, type);
 }
 
+int
+sipy__enc_other(sipy_encoder *e, PyObject *obj, PyTypeObject *type)
+{
+    /* Python code may run and drop obj from where it was found. The reference that
+     * keeps it alive meanwhile must not make it look shared. */
+    PyObject *outer = e->guarded;
+    e->guarded = Py_NewRef(obj);
+    int failed = write_other(e, obj, type);
+    e->guarded = outer;
+    if (failed) {
+        Py_XSETREF(e->culprit, obj);
+        return -1;
+    }
+    Py_DECREF(obj);
+    return 0;
+}
+
 PyObject *
 sipy__dec_other(sipy_decoder *d, unsigned tag)
 {
     switch (tag) {
+        case TAG_ELLIPSIS:
+            return Py_NewRef(Py_Ellipsis);
+        case TAG_NOT_IMPLEMENTED:
+            return Py_NewRef(Py_NotImplemented);
         case TAG_CLASS:
             return sipy__dec_global(d);
         case TAG_OWN:
@@ -322,6 +343,8 @@ sipy__dec_other(sipy_decoder *d, unsigned tag)
             return sipy__dec_array(d);
         case TAG_FUNCTION:
             return sipy__dec_function(d);
+        case TAG_STATIC:
+            return sipy__dec_static(d);
         case TAG_LOCAL_CLASS:
             return sipy__dec_local_class(d);
         case TAG_MODULE:

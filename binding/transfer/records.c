@@ -377,8 +377,7 @@ sipy__blob_new(sipy_image *image)
 }
 
 int
-sipy__enc_by_id(sipy_encoder *e, PyObject *obj, unsigned tag, uint64_t id,
-                si_block *blob)
+sipy__enc_by_id(sipy_encoder *e, PyObject *obj, unsigned tag, uint64_t id, si_block *blob)
 {
     unsigned flag = 0;
     if (tag != TAG_CODE) {
@@ -438,6 +437,5 @@ sipy__blob_open(sipy_transfer *t, si_block *blob)
         PyErr_SetString(PyExc_ValueError, "damaged or truncated image");
         return NULL;
     }
-    return sipy__decoder_begin(t, image->data, image->len, image->holds,
-                               image->hold_count);
+    return sipy__decoder_begin(t, image->data, image->len, image->holds, image->hold_count);
 }

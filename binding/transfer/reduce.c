@@ -3,7 +3,8 @@
  * The callable, its arguments and the state are values of the same image, so that
  * sharing and cycles are kept across them, and nothing recurses.
  */
-#include "binding/transfer/internal.h"
+#include "binding/transfer/decoder.h"
+#include "binding/transfer/encoder.h"
 
 /* Objects nested in each other's arguments, each of which must exist before the next:
  * beyond this an object is taken to reduce to itself for ever. */
@@ -291,8 +292,8 @@ sipy__dec_reduce(sipy_decoder *d, unsigned tag, bool memo)
     return 0;
 }
 
-/* An exception made as its C base makes it, without an __init__ written in Python, which
- * may want other arguments than those that the exception keeps. */
+/* An exception made as its C base makes it, without an __init__ written in Python,
+ * which may want other arguments than those that the exception keeps. */
 static PyObject *
 make_exception(sipy_decoder *d, PyTypeObject *type, PyObject *args)
 {
@@ -499,6 +500,30 @@ set_error_part(sipy_decoder *d, dec_frame *f, PyObject *v)
     }
 }
 
+/* The arguments, consumed: makes the object. -> as sipy__dec_reduce_part */
+static int
+take_arguments(sipy_decoder *d, dec_frame *f, PyObject *v)
+{
+    f->i = 2;
+    if (f->tag == TAG_REDUCE_AGAIN) {
+        f->obj = v;
+        return 1;
+    }
+    f->obj = make_object(d, f->parts, f->key, v);
+    Py_DECREF(v);
+    Py_CLEAR(f->key);
+    if (f->obj == NULL) {
+        return -1;
+    }
+    if (f->memo) {
+        f->memo = false;
+        if (sipy__dec_memo(d, f->obj) < 0) {
+            return -1;
+        }
+    }
+    return next_part(f->parts) == 0;
+}
+
 /* One value of a TAG_REDUCE; consumes v. -> 1 the object is whole | 0 | -1 */
 int
 sipy__dec_reduce_part(sipy_decoder *d, dec_frame *f, PyObject *v)
@@ -511,24 +536,7 @@ sipy__dec_reduce_part(sipy_decoder *d, dec_frame *f, PyObject *v)
         return 0;
     }
     if (f->i == 1) {
-        f->i = 2;
-        if (f->tag == TAG_REDUCE_AGAIN) {
-            f->obj = v;
-            return 1;
-        }
-        f->obj = make_object(d, f->parts, f->key, v);
-        Py_DECREF(v);
-        Py_CLEAR(f->key);
-        if (f->obj == NULL) {
-            return -1;
-        }
-        if (f->memo) {
-            f->memo = false;
-            if (sipy__dec_memo(d, f->obj) < 0) {
-                return -1;
-            }
-        }
-        return next_part(f->parts) == 0;
+        return take_arguments(d, f, v);
     }
     part = next_part(f->parts);
     if (f->key != NULL) {

@@ -1,5 +1,6 @@
 /* scalars.c — the rarer forms of int, str and bytes, and the names cache. */
 #include "binding/transfer/scalars.h"
+#include "binding/transfer/decoder.h"
 
 /* ---- writing ---- */
 
@@ -116,9 +117,8 @@ sipy__write_wide_str(sipy_encoder *e, PyObject *str, unsigned flag)
     }
     if (bytes >= SIPY_HELD_MIN) {
         unsigned tag = ascii ? TAG_HELD_ASCII : held[kind];
-        return sipy__enc_held(e, tag | flag, str, PyUnicode_DATA(str), bytes, size) < 0
-                   ? -1
-                   : 1;
+        return sipy__enc_held(e, tag | flag, str, PyUnicode_DATA(str), bytes, size) < 0 ? -1
+                                                                                        : 1;
     }
     if (enc_room(e, bytes + 16) < 0) {
         return -1;
@@ -316,10 +316,6 @@ sipy__dec_scalar(sipy_decoder *d, unsigned tag)
                       : PyByteArray_FromStringAndSize((const char *)d->p, size);
             d->p += size;
             return obj;
-        case TAG_ELLIPSIS:
-            return Py_NewRef(Py_Ellipsis);
-        case TAG_NOT_IMPLEMENTED:
-            return Py_NewRef(Py_NotImplemented);
         default:
             break;
     }

@@ -5,7 +5,7 @@
 #ifndef SIPY_TRANSFER_SCALARS_H
 #define SIPY_TRANSFER_SCALARS_H
 
-#include "binding/transfer/internal.h"
+#include "binding/transfer/encoder.h"
 
 /* ---- writing: 1 written, 0 not one of these, -1 with an exception ---- */
 

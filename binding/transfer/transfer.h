@@ -1,18 +1,18 @@
 /* transfer.h — how values, functions and calls cross between interpreters.
  *
- * Model      The sender writes a compact image of a value into raw memory, attached to its
- *            own interpreter; the receiver builds its own objects from it, attached to its
- *            own. Nothing in an image is an object of anybody, except for pins.
+ * Model      The sender writes a compact image of a value into raw memory, attached to
+ *            its own interpreter; the receiver builds its own objects from it, attached
+ *            to its own. Nothing in an image is an object of anybody, except for pins.
  * Images     A growable buffer and a list of holds: references to raw memory (blocks,
  *            channels) that the image keeps while it is in flight. One image can be
  *            decoded any number of times, also after a decode that failed.
  * Pins       With SIPY_SYNC the sender promises to stay blocked, and its interpreter to
- *            stay alive, until the receiver is done. Then large bytes and str are read in
- *            place, and the image keeps references to them: such an image is reset by its
- *            sender, attached.
- * Errors     What cannot cross raises NotShareableError that says which object, where in
- *            its container, and why (__cause__). A damaged image raises ValueError or the
- *            error of what it asks for; it never crashes.
+ *            stay alive, until the receiver is done. Then large bytes and str are read
+ *            in place, and the image keeps references to them: such an image is reset
+ *            by its sender, attached.
+ * Errors     What cannot cross raises NotShareableError that says which object, where
+ *            in its container, and why (__cause__). A damaged image raises ValueError
+ *            or the error of what it asks for; it never crashes.
  */
 #ifndef SIPY_TRANSFER_TRANSFER_H
 #define SIPY_TRANSFER_TRANSFER_H
@@ -55,7 +55,8 @@ typedef struct sipy_packet {
 
 /* How one of our own types crosses. pack describes obj in two numbers and adds to the
  * image what keeps them valid in flight (sipy_image_hold); unpack makes the object from
- * them any number of times. Both run attached. -> 0 | -1, object | NULL, with exception */
+ * them any number of times. Both run attached. -> 0 | -1, object | NULL, with
+ * exception */
 struct sipy_crosser {
     uint8_t tag; /* 1..255, unique among crossers */
     int (*pack)(void *owner, PyObject *obj, uint64_t out[2], sipy_image *image);
@@ -78,8 +79,8 @@ struct sipy_hooks {
     int64_t interp_id;
 };
 
-/* Makes the engine of the current interpreter. Imports nothing; costs a few microseconds.
- * -> engine | NULL with an exception */
+/* Makes the engine of the current interpreter. Imports nothing; costs a few
+ * microseconds. -> engine | NULL with an exception */
 sipy_transfer *
 sipy_transfer_new(const sipy_hooks *hooks);
 
@@ -128,9 +129,9 @@ sipy_encode(sipy_transfer *t, PyObject *obj, unsigned flags, sipy_image *image);
 PyObject *
 sipy_decode(sipy_transfer *t, const sipy_image *image);
 
-/* Encodes obj behind header_size zeroed bytes, all in one allocation of si_alloc, with a
- * sipy_packet after the header; header_size is a multiple of 16. Small values cost one
- * small allocation. -> memory | NULL with an exception as sipy_encode */
+/* Encodes obj behind header_size zeroed bytes, all in one allocation of si_alloc, with
+ * a sipy_packet after the header; header_size is a multiple of 16. Small values cost
+ * one small allocation. -> memory | NULL with an exception as sipy_encode */
 void *
 sipy_encode_packet(sipy_transfer *t, PyObject *obj, unsigned flags, size_t header_size);
 

@@ -34,14 +34,14 @@ typedef _Atomic(void *) si_atomic_ptr;
 #define si_swap_release(p, v) atomic_exchange_explicit((p), (v), memory_order_release)
 #define si_swap_acq_rel(p, v) atomic_exchange_explicit((p), (v), memory_order_acq_rel)
 /* On failure *expected holds the value seen (acquire). */
-#define si_cas_acquire(p, expected, desired) \
-    atomic_compare_exchange_strong_explicit( \
-        (p), (expected), (desired), memory_order_acquire, memory_order_acquire)
-#define si_cas_acq_rel(p, expected, desired) \
-    atomic_compare_exchange_strong_explicit( \
-        (p), (expected), (desired), memory_order_acq_rel, memory_order_acquire)
-#define si_cas_seq_cst(p, expected, desired) \
-    atomic_compare_exchange_strong_explicit( \
-        (p), (expected), (desired), memory_order_seq_cst, memory_order_seq_cst)
+#define si_cas_acquire(p, expected, desired)                            \
+    atomic_compare_exchange_strong_explicit((p), (expected), (desired), \
+                                            memory_order_acquire, memory_order_acquire)
+#define si_cas_acq_rel(p, expected, desired)                            \
+    atomic_compare_exchange_strong_explicit((p), (expected), (desired), \
+                                            memory_order_acq_rel, memory_order_acquire)
+#define si_cas_seq_cst(p, expected, desired)                            \
+    atomic_compare_exchange_strong_explicit((p), (expected), (desired), \
+                                            memory_order_seq_cst, memory_order_seq_cst)
 
 #endif /* SI_BASE_ATOMIC_H */

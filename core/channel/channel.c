@@ -226,8 +226,7 @@ si_channel_pass_on(si_channel *ch, si_side side)
 }
 
 si_status
-si_channel_spin(const si_channel *ch, si_side side, const si_waiter *w,
-                int64_t deadline_ns)
+si_channel_spin(const si_channel *ch, si_side side, const si_waiter *w, int64_t deadline_ns)
 {
     if (si_cpu_count() == 1) {
         return SI_TIMEOUT; /* Whoever could end the wait needs this CPU. */

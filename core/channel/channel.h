@@ -34,10 +34,10 @@ typedef enum si_unbound {
 } si_unbound;
 
 typedef struct si_item {
-    struct si_item *next; /* guarded by the channel while inside it */
-    int64_t owner;        /* id of the interpreter that put it */
-    uint8_t policy;       /* a si_unbound */
-    bool unbound;         /* its owner is gone: only the policy is left */
+    struct si_item *next;                  /* guarded by the channel while inside it */
+    int64_t owner;                         /* id of the interpreter that put it */
+    uint8_t policy;                        /* a si_unbound */
+    bool unbound;                          /* its owner is gone: only the policy is left */
     void (*release)(struct si_item *item); /* frees it; any thread, attached or not */
 } si_item;
 

@@ -35,8 +35,7 @@ segment_at(const si_elf_image *image, uint64_t index, Elf64_Phdr *segment)
 
 /* The file offset of length bytes at a loaded address. */
 static bool
-offset_of(const si_elf_image *image, uint64_t address, uint64_t length,
-          uint64_t *offset)
+offset_of(const si_elf_image *image, uint64_t address, uint64_t length, uint64_t *offset)
 {
     Elf64_Phdr segment;
     for (uint64_t i = 0; segment_at(image, i, &segment); i++) {
@@ -70,8 +69,8 @@ check_header(si_elf_image *image)
     if (memcmp(header.e_ident, ELFMAG, SELFMAG) != 0) {
         return "is not an ELF file";
     }
-    if (header.e_ident[EI_CLASS] != ELFCLASS64 ||
-        header.e_ident[EI_DATA] != ELFDATA2LSB || header.e_machine != si_elf_machine) {
+    if (header.e_ident[EI_CLASS] != ELFCLASS64 || header.e_ident[EI_DATA] != ELFDATA2LSB ||
+        header.e_machine != si_elf_machine) {
         return "is built for another machine";
     }
     if (header.e_type != ET_DYN) {
@@ -121,8 +120,7 @@ check_segments(si_elf_image *image)
         image->dynamic.count > MAX_DYNAMIC) {
         return "is damaged: it has no valid dynamic section";
     }
-    if (!in_file(image, image->dynamic.offset,
-                 image->dynamic.count * sizeof(Elf64_Dyn))) {
+    if (!in_file(image, image->dynamic.offset, image->dynamic.count * sizeof(Elf64_Dyn))) {
         return "is truncated: its dynamic section lies outside of the file";
     }
     return NULL;
@@ -137,20 +135,34 @@ static uint64_t *
 value_slot(dynamic_values *values, int64_t tag)
 {
     switch (tag) {
-        case DT_STRTAB: return &values->strtab;
-        case DT_STRSZ: return &values->strsz;
-        case DT_SYMTAB: return &values->symtab;
-        case DT_HASH: return &values->hash;
-        case DT_GNU_HASH: return &values->gnu_hash;
-        case DT_VERNEED: return &values->verneed;
-        case DT_VERNEEDNUM: return &values->verneednum;
-        case DT_RELA: return &values->rela;
-        case DT_RELASZ: return &values->relasz;
-        case DT_JMPREL: return &values->jmprel;
-        case DT_PLTRELSZ: return &values->pltrelsz;
-        case DT_FLAGS: return &values->flags;
-        case DT_TEXTREL: return &values->textrel;
-        default: return NULL;
+        case DT_STRTAB:
+            return &values->strtab;
+        case DT_STRSZ:
+            return &values->strsz;
+        case DT_SYMTAB:
+            return &values->symtab;
+        case DT_HASH:
+            return &values->hash;
+        case DT_GNU_HASH:
+            return &values->gnu_hash;
+        case DT_VERNEED:
+            return &values->verneed;
+        case DT_VERNEEDNUM:
+            return &values->verneednum;
+        case DT_RELA:
+            return &values->rela;
+        case DT_RELASZ:
+            return &values->relasz;
+        case DT_JMPREL:
+            return &values->jmprel;
+        case DT_PLTRELSZ:
+            return &values->pltrelsz;
+        case DT_FLAGS:
+            return &values->flags;
+        case DT_TEXTREL:
+            return &values->textrel;
+        default:
+            return NULL;
     }
 }
 
@@ -160,8 +172,7 @@ read_dynamic(si_elf_image *image, dynamic_values *values)
     memset(values, 0, sizeof *values);
     for (uint64_t i = 0; i < image->dynamic.count; i++) {
         Elf64_Dyn entry;
-        read_bytes(image, image->dynamic.offset + i * sizeof entry, &entry,
-                   sizeof entry);
+        read_bytes(image, image->dynamic.offset + i * sizeof entry, &entry, sizeof entry);
         if (entry.d_tag == DT_NULL) {
             image->dynamic.count = i;
             return;
@@ -328,8 +339,7 @@ si_elf_symbol_at(const si_elf_image *image, uint64_t index, si_elf_symbol *symbo
 }
 
 bool
-si_elf_find_definition(const si_elf_image *image, const char *name,
-                       si_elf_symbol *symbol)
+si_elf_find_definition(const si_elf_image *image, const char *name, si_elf_symbol *symbol)
 {
     for (uint64_t i = 0; i < image->symbols.count; i++) {
         if (si_elf_symbol_at(image, i, symbol) && symbol->defined &&

@@ -55,8 +55,7 @@ si_elf_symbol_at(const si_elf_image *image, uint64_t index, si_elf_symbol *symbo
 
 /* The definition of name into *symbol; false if the library defines no such symbol. */
 bool
-si_elf_find_definition(const si_elf_image *image, const char *name,
-                       si_elf_symbol *symbol);
+si_elf_find_definition(const si_elf_image *image, const char *name, si_elf_symbol *symbol);
 
 /* The string of the next dynamic entry with that tag (DT_NEEDED, DT_SONAME, DT_RUNPATH,
  * DT_RPATH) at or behind *cursor, which starts at 0 and moves on; NULL: no more. */

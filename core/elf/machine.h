@@ -10,7 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define SI_ELF_STUB_SIZE 32  /* bytes of one stub, its padding included */
+#define SI_ELF_STUB_SIZE 32   /* bytes of one stub, its padding included */
 #define SI_ELF_PAGE_SIZE 4096 /* smallest page a segment is aligned to */
 
 /* e_machine of libraries that this build can load. */
@@ -28,8 +28,7 @@ si_elf_is_absolute(uint32_t relocation_type);
  * `argument` (0 is the first) and jump to target, all other arguments untouched.
  * argument <= 5. */
 void
-si_elf_write_stub(uint8_t *code, const void *owner, unsigned argument,
-                  uintptr_t target);
+si_elf_write_stub(uint8_t *code, const void *owner, unsigned argument, uintptr_t target);
 
 /* Recognises a function that does nothing but hand out one address of its library, as
  * compilers emit it: "return tail(&object)" or "return &object". address is where the

@@ -22,13 +22,11 @@ si_elf_is_absolute(uint32_t relocation_type)
 }
 
 void
-si_elf_write_stub(uint8_t *code, const void *owner, unsigned argument,
-                  uintptr_t target)
+si_elf_write_stub(uint8_t *code, const void *owner, unsigned argument, uintptr_t target)
 {
     /* movabs $owner, rdi | rsi | rdx | rcx | r8 | r9 */
     static const uint8_t load[6][2] = {
-        {0x48, 0xbf}, {0x48, 0xbe}, {0x48, 0xba},
-        {0x48, 0xb9}, {0x49, 0xb8}, {0x49, 0xb9},
+        {0x48, 0xbf}, {0x48, 0xbe}, {0x48, 0xba}, {0x48, 0xb9}, {0x49, 0xb8}, {0x49, 0xb9},
     };
     static const uint8_t endbr64[4] = {0xf3, 0x0f, 0x1e, 0xfa};
     static const uint8_t load_r11[2] = {0x49, 0xbb};

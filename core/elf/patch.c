@@ -26,7 +26,6 @@ typedef struct builder {
     string_buffer strings;
     Elf64_Dyn *dynamic;
     size_t dynamic_count;
-    uint8_t *symbols;         /* the edited symbol table */
     uint64_t code_address;    /* of segment 1 */
     uint64_t stub_offset;     /* in segment 1 */
     uint64_t string_offset;   /* in segment 1 */
@@ -167,8 +166,7 @@ build_dynamic(builder *b)
     }
     for (size_t i = 0; i < b->plan->extra_needed_count; i++) {
         uint64_t offset;
-        si_status status =
-            add_string(&b->strings, b->plan->extra_needed[i], &offset);
+        si_status status = add_string(&b->strings, b->plan->extra_needed[i], &offset);
         if (status != SI_OK) {
             return status;
         }
@@ -333,12 +331,10 @@ edit_symbols(builder *b)
 static void
 place(builder *b)
 {
-    uint64_t headers =
-        (b->image->segments.count + NEW_SEGMENTS) * sizeof(Elf64_Phdr);
+    uint64_t headers = (b->image->segments.count + NEW_SEGMENTS) * sizeof(Elf64_Phdr);
     b->code_file = page_up(b->image->size);
     b->code_address = page_up(b->image->top);
-    b->stub_offset = (headers + SI_ELF_STUB_SIZE - 1) / SI_ELF_STUB_SIZE *
-                     SI_ELF_STUB_SIZE;
+    b->stub_offset = (headers + SI_ELF_STUB_SIZE - 1) / SI_ELF_STUB_SIZE * SI_ELF_STUB_SIZE;
     b->string_offset = b->stub_offset + b->stub_count * SI_ELF_STUB_SIZE;
 }
 
@@ -348,8 +344,7 @@ write_headers(const builder *b, uint8_t *to)
     size_t dynamic_size = b->dynamic_count * sizeof *b->dynamic;
     Elf64_Phdr segment;
     for (uint64_t i = 0; i < b->image->segments.count; i++) {
-        memcpy(&segment,
-               b->image->bytes + b->image->segments.offset + i * sizeof segment,
+        memcpy(&segment, b->image->bytes + b->image->segments.offset + i * sizeof segment,
                sizeof segment);
         if (segment.p_type == PT_PHDR) {
             segment.p_type = PT_NULL;
@@ -395,9 +390,9 @@ append(builder *b)
     for (size_t i = 0; i < b->plan->redirect_count; i++) {
         const si_elf_redirect *redirect = &b->plan->redirects[i];
         if (b->stub_of[i] != 0) {
-            si_elf_write_stub(bytes + b->stub_offset +
-                                  (size_t)(b->stub_of[i] - 1) * SI_ELF_STUB_SIZE,
-                              b->plan->owner, redirect->argument, redirect->target);
+            si_elf_write_stub(
+                bytes + b->stub_offset + (size_t)(b->stub_of[i] - 1) * SI_ELF_STUB_SIZE,
+                b->plan->owner, redirect->argument, redirect->target);
         }
     }
     memcpy(bytes + b->string_offset, b->strings.bytes, b->strings.size);
@@ -457,8 +452,8 @@ build(builder *b)
 }
 
 si_status
-si_elf_patch_init(si_elf_patch *patch, const si_elf_image *image,
-                  const si_elf_plan *plan, const char **why)
+si_elf_patch_init(si_elf_patch *patch, const si_elf_image *image, const si_elf_plan *plan,
+                  const char **why)
 {
     builder b = {.image = image, .plan = plan, .patch = patch};
     memset(patch, 0, sizeof *patch);
@@ -486,7 +481,7 @@ si_elf_patch_fini(si_elf_patch *patch)
 static void
 avoid_edits(const si_elf_patch *patch, si_elf_range *range)
 {
-    for (size_t i = 0; i < patch->edit_count; i++) {
+    for (size_t i = 0; i < patch->edit_count && range->size != 0; i++) {
         uint64_t from = page_down(patch->edits[i].offset);
         uint64_t to = page_up(patch->edits[i].offset + patch->edits[i].size);
         uint64_t end = range->offset + range->size;
@@ -507,8 +502,8 @@ avoid_edits(const si_elf_patch *patch, si_elf_range *range)
 }
 
 bool
-si_elf_next_shared(const si_elf_image *image, const si_elf_patch *patch,
-                   uint64_t *cursor, si_elf_range *range)
+si_elf_next_shared(const si_elf_image *image, const si_elf_patch *patch, uint64_t *cursor,
+                   si_elf_range *range)
 {
     if (image->text_relocations) {
         return false;

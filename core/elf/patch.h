@@ -69,16 +69,16 @@ typedef struct si_elf_range {
  * none; on SI_INVALID *why is set as by si_elf_open. Never blocks. Any thread.
  * -> SI_OK | SI_NOMEM | SI_INVALID */
 SI_NODISCARD si_status
-si_elf_patch_init(si_elf_patch *patch, const si_elf_image *image,
-                  const si_elf_plan *plan, const char **why);
+si_elf_patch_init(si_elf_patch *patch, const si_elf_image *image, const si_elf_plan *plan,
+                  const char **why);
 
 void
 si_elf_patch_fini(si_elf_patch *patch);
 
 /* The next shareable range at or behind *cursor, which starts at 0; false: no more. */
 bool
-si_elf_next_shared(const si_elf_image *image, const si_elf_patch *patch,
-                   uint64_t *cursor, si_elf_range *range);
+si_elf_next_shared(const si_elf_image *image, const si_elf_patch *patch, uint64_t *cursor,
+                   si_elf_range *range);
 
 /* text with $ORIGIN and ${ORIGIN} replaced; NULL: no memory. Free with si_free. */
 char *

@@ -1,3 +1,4 @@
+/* block.c — see block.h. */
 #include "core/memory/block.h"
 
 #include "core/base/alloc.h"

@@ -1,11 +1,12 @@
 /* block.h — reference-counted raw memory that any thread may drop.
  *
- * Model      A run of bytes that several interpreters read, or write, in place. It belongs
- *            to no interpreter; the last drop gives it back, in whichever thread.
- * Kinds      si_block_new: header and bytes in one allocation. si_block_wrap: bytes that
- *            somebody else owns, who is told by a release function.
- * Sharing    The counter is atomic. The bytes are not guarded: who shares them agrees on
- *            who writes when.
+ * Model      A run of bytes that several interpreters read, or write, in place. It
+ *            belongs to no interpreter; the last drop gives it back, in whichever
+ *            thread.
+ * Kinds      si_block_new: header and bytes in one allocation. si_block_wrap: bytes
+ *            that somebody else owns, who is told by a release function.
+ * Sharing    The counter is atomic. The bytes are not guarded: who shares them agrees
+ *            on who writes when.
  */
 #ifndef SI_MEMORY_BLOCK_H
 #define SI_MEMORY_BLOCK_H
@@ -20,8 +21,8 @@ typedef struct si_block si_block;
 
 struct si_block {
     si_atomic_u64 refs;
-    void *data; /* never changes */
-    size_t size; /* never changes */
+    void *data;                                      /* never changes */
+    size_t size;                                     /* never changes */
     void (*release)(si_block *block, void *context); /* NULL: nothing but free */
     void *context;
 };

@@ -17,8 +17,7 @@ spin_for(si_mutex *mu)
     for (int i = 0; i < SPINS; i++) {
         si_cpu_relax();
         uint32_t word = si_load_relaxed(&mu->word);
-        if (word == SI__MUTEX_FREE &&
-            si_cas_acquire(&mu->word, &word, SI__MUTEX_LOCKED)) {
+        if (word == SI__MUTEX_FREE && si_cas_acquire(&mu->word, &word, SI__MUTEX_LOCKED)) {
             return true;
         }
         if (word == SI__MUTEX_CONTENDED) {

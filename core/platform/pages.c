@@ -1,3 +1,4 @@
+/* pages.c — see pages.h. */
 #include "core/platform/pages.h"
 
 #include <stdint.h>

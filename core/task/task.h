@@ -34,11 +34,11 @@ typedef struct si_task {
     si_atomic_u32 refs;
     struct si_task *next; /* in a queue; guarded by it */
     struct si_task *prev;
-    bool queued;               /* guarded by the queue */
+    bool queued; /* guarded by the queue */
     si_mutex mu;
     si_waiter *waiting SI_GUARDED_BY(mu);
-    si_outbox *outbox;         /* a reference; set once, before POSTED */
-    struct si_task *next_done; /* in an outbox; guarded by it */
+    si_outbox *outbox;                     /* a reference; set once, before POSTED */
+    struct si_task *next_done;             /* in an outbox; guarded by it */
     void (*destroy)(struct si_task *task); /* runs after the last drop, in that thread */
 } si_task;
 

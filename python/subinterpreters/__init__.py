@@ -35,21 +35,26 @@ from ._core import (
     get_current,
     get_main,
     is_shareable,
+    keep_ready,
     list_all,
 )
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from .executor import BrokenInterpreterPool, InterpreterPoolExecutor
+
     __version__: str
 
 __all__ = [
     "UNBOUND",
     "UNBOUND_ERROR",
     "UNBOUND_REMOVE",
+    "BrokenInterpreterPool",
     "ExecutionFailed",
     "Interpreter",
     "InterpreterError",
     "InterpreterNotFoundError",
+    "InterpreterPoolExecutor",
     "ItemInterpreterDestroyed",
     "NotShareableError",
     "Queue",
@@ -63,6 +68,7 @@ __all__ = [
     "get_main",
     "install",
     "is_shareable",
+    "keep_ready",
     "list_all",
 ]
 
@@ -76,15 +82,21 @@ def install() -> None:
     ``sys.modules``; names that were taken out of it stay what they were. Calling it
     again changes nothing. May be called from any thread.
     """
-    from ._install import install as install_here
+    # Not at the top: only who installs it has to load it.
+    from ._install import install as install_here  # noqa: PLC0415
 
     install_here()
 
 
-def __getattr__(name: str) -> str:
+def __getattr__(name: str) -> object:
+    if name in ("BrokenInterpreterPool", "InterpreterPoolExecutor"):
+        # It takes concurrent.futures with it, which most interpreters do not need.
+        from . import executor  # noqa: PLC0415
+
+        return getattr(executor, name)
     if name == "__version__":
         # Reading the package's metadata takes longer than importing the package.
-        from importlib.metadata import version
+        from importlib.metadata import version  # noqa: PLC0415
 
         return version("subinterpreters")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -6,16 +6,14 @@ and a loop that is busy is not woken for each. Works with any loop that has
 """
 
 import asyncio
-import weakref
+from asyncio import get_running_loop
 from concurrent.futures import CancelledError
 
 from . import _core
 
-__all__ = ["Call", "map", "run"]
+__all__ = ["Call", "map"]
 
 _BATCH = 512  # futures dealt with before the loop gets to do something else
-
-_boxes: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 
 
 class Call(asyncio.Future):
@@ -31,48 +29,49 @@ class Call(asyncio.Future):
             self._task.interrupt()
         return True
 
+    def _fail(self, future):
+        """Take over what became of *future*, which has no result; return self."""
+        try:
+            exception = future.exception()
+        except CancelledError:
+            super().cancel()
+            return self
+        if isinstance(exception, StopIteration):  # cannot be raised into a coroutine
+            cause = exception
+            exception = RuntimeError("the task raised StopIteration")
+            exception.__cause__ = cause
+        if exception is None:
+            self.set_result(future.result())
+        else:
+            self.set_exception(exception)
+        return self
 
-def _box_of(loop):
-    box = _boxes.get(loop)
-    if box is None:
-        box = _boxes[loop] = _core._Outbox(True)
+
+class _Loops(dict):
+    """Event loop -> its box. Loops that are closed go when another one comes."""
+
+    def __missing__(self, loop):
+        for other in [other for other in self if other.is_closed()]:
+            del self[other]
+        box = self[loop] = _core._Outbox(True)
         loop.add_reader(box.fileno(), _drain, box)
-    return box
+        return box
+
+
+_boxes = _Loops()
+
+
+def begin():
+    """Return a new Call of the running loop, and that loop's box."""
+    loop = get_running_loop()
+    return Call(loop=loop), _boxes[loop]
 
 
 def _drain(box) -> None:
-    for future in box.take(_BATCH):
+    for future in box.deliver(_BATCH):
         call, future._callbacks = future._callbacks, None
-        if call is None or call.done():
-            continue
-        call._task = None
-        try:
-            call.set_result(future.result())
-        except CancelledError:
-            asyncio.Future.cancel(call)
-        except BaseException as exception:
-            _set_exception(call, exception)
-
-
-def _set_exception(call, exception) -> None:
-    try:
-        call.set_exception(exception)
-    except TypeError:  # a StopIteration cannot be raised into a coroutine
-        error = RuntimeError("the task raised StopIteration")
-        error.__cause__ = exception
-        call.set_exception(error)
-
-
-def run(pool, timeout_ns, retries, fn, args, kwargs) -> Call:
-    """Submit a call to *pool* for the running loop."""
-    loop = asyncio.get_running_loop()
-    call = Call(loop=loop)
-    future = pool._submit(timeout_ns, retries, _box_of(loop), call, fn, *args, **kwargs)
-    if future.done() and not future._subscribed:
-        _set_exception(call, future.exception())  # it could not be sent at all
-    else:
-        call._task = future
-    return call
+        if call is not None and not call.done():
+            call._fail(future)
 
 
 async def map(pool, fn, *iterables, limit=None, ordered=True):
@@ -91,8 +90,8 @@ async def map(pool, fn, *iterables, limit=None, ordered=True):
                 calls.append(pool.run(fn, *item))
             if not calls:
                 return
+            ready = calls[:1]
             if ordered:
-                ready = calls[:1]
                 await asyncio.wait(ready)
             else:
                 ready, _ = await asyncio.wait(

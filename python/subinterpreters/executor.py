@@ -254,11 +254,13 @@ class _Options:
 
     def run(self, fn, /, *args, **kwargs):
         """As the pool's ``run()``."""
-        from .aio import run
+        from .aio import begin
 
-        return run(
-            self._pool, self._timeout_ns, self._retries, fn, args, kwargs
+        call, box = begin()
+        call._task = future = self._pool._submit(
+            self._timeout_ns, self._retries, box, call, fn, *args, **kwargs
         )
+        return call if future._subscribed else call._fail(future)
 
 
 class InterpreterPoolExecutor(_core._Pool, ThreadPoolExecutor):
@@ -358,9 +360,11 @@ class InterpreterPoolExecutor(_core._Pool, ThreadPoolExecutor):
 
         Cancelling it takes the task out of the queue, or interrupts it.
         """
-        from .aio import run
+        from .aio import begin
 
-        return run(self, 0, 0, fn, args, kwargs)
+        call, box = begin()
+        call._task = future = self._submit(0, 0, box, call, fn, *args, **kwargs)
+        return call if future._subscribed else call._fail(future)
 
     def shutdown(self, wait=True, *, cancel_futures=False):
         """Take no more tasks; wait for those there are, unless wait is false.
@@ -560,5 +564,3 @@ class _Progress:
             self._bar.close()
         else:
             print(file=sys.stderr)
-
-

@@ -38,7 +38,8 @@ def test_none_is_another():
     for name in names:
         cls = getattr(subinterpreters, name)
         assert cls.__name__ == name
-        assert cls.__doc__
+        # CPython's own classes have none.
+        assert cls.__doc__ or cls.__module__ != "subinterpreters"
 
 
 @pytest.mark.skipif(

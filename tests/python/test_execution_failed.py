@@ -386,7 +386,7 @@ class TestHere:
             import gc, sys, subinterpreters
             interp = subinterpreters.create()
             def fail():
-                for source in ('1/0', 'raise ValueError("a\\0b")', 'raise MemoryError'):
+                for source in ('1/0', 'raise ValueError("a\\\\0b")', 'raise MemoryError'):
                     try:
                         interp.exec(source)
                     except subinterpreters.ExecutionFailed as exc:
@@ -395,9 +395,9 @@ class TestHere:
                 gc.collect()
                 there = '__import__("gc").collect(), __import__("sys").getallocatedblocks()'
                 return sys.getallocatedblocks(), interp.call(eval, there)[1]
-            for _ in range(300): fail()
+            for _ in range(1000): fail()
             before = blocks()
-            for _ in range(300): fail()
+            for _ in range(500): fail()
             after = blocks()
             print(after[0] - before[0], after[1] - before[1])
             """)

@@ -18,6 +18,7 @@ from subinterpreters import (
 )
 
 FRESH_MAIN = [
+    *(["__annotations__"] if sys.version_info < (3, 14) else []),
     "__builtins__",
     "__doc__",
     "__loader__",

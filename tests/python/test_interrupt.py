@@ -92,7 +92,7 @@ def test_one_press_is_one_interrupt(script):
     # Time for a second one to arrive, if there were one.
     end = time.monotonic() + 0.2
     while time.monotonic() < end: pass
-    '''.replace('\\n    ', '\\n'))
+    ''')
     end = time.monotonic() + 0.2
     while time.monotonic() < end: pass
     print(exc)
@@ -110,7 +110,7 @@ def test_caught_there_is_not_raised_here(script):
         while True: pass
     except KeyboardInterrupt:
         raise ValueError('instead')
-    '''.replace('\\n    ', '\\n'))
+    ''')
     print(type(exc).__name__, exc.excinfo.type.__name__)
     """
     )
@@ -146,7 +146,7 @@ def test_another_handler_runs_here(script):
     seconds, exc = timed(interp.exec, '''
     end = time.monotonic() + 0.2
     while time.monotonic() < end: pass
-    '''.replace('\\n    ', '\\n'))
+    ''')
     print(exc, seen)
     """
     )
@@ -161,7 +161,7 @@ def test_ignored(script):
     seconds, exc = timed(interp.exec, '''
     end = time.monotonic() + 0.2
     while time.monotonic() < end: pass
-    '''.replace('\\n    ', '\\n'))
+    ''')
     print(exc)
     """
     )

@@ -127,6 +127,7 @@ def work(tmp_path: Path) -> Path:
     (tmp_path / "work.py").write_text(WORK)
     (tmp_path / "bad.py").write_text("1 / 0\n")
     (tmp_path / "leaving.py").write_text("import sys\nsys.exit(0)\n")
+    (tmp_path / "interrupting.py").write_text("raise KeyboardInterrupt\n")
     return tmp_path
 
 
@@ -323,6 +324,7 @@ def test_names_with_dots(work: Path) -> None:
         (["work:number", "work.py"], "work:number is not callable"),
         (["bad:f", "work.py"], "ZeroDivisionError"),
         (["leaving:f", "work.py"], "SystemExit"),
+        (["interrupting:f", "work.py"], "KeyboardInterrupt"),
         (["work:double", "work.py", "absent"], "no such file: absent"),
         (["work:double", "--lines", "absent"], "no such file: absent"),
         (["work:double", "--lines", "."], "is a folder, not a file of lines: ."),
@@ -368,6 +370,19 @@ def test_ctrl_c_stops_at_once(work: Path, function: str) -> None:
     assert took < 2
     process.stdout.close()
     process.stderr.close()
+
+
+def test_ctrl_c_while_the_function_is_loaded(work: Path) -> None:
+    (work / "hangs.py").write_text(
+        "import sys\n"
+        "print('started', file=sys.stderr, flush=True)\n"
+        "while True:\n"
+        "    pass\n"
+    )
+    process = start(work, "hangs:f", "hangs.py")
+    assert read_line(process.stderr) == b"started\n"
+    process.send_signal(signal.SIGINT)
+    assert finish(process) == (130, "", "")
 
 
 def test_output_that_nobody_reads(work: Path) -> None:

@@ -100,7 +100,7 @@ def test_streams_that_cannot_be_flushed(script, stream):
         sys.stdout = {stream}
         ''')
         interp.exec('x = 1')
-        print(interp.call(eval, 'x'))
+        print(interp.call(eval, 'x'), flush=True)
         interp.exec('import sys; sys.stdout = sys.__stdout__')
         interp.exec('print(2)')
         """)
@@ -121,7 +121,8 @@ def test_deleted_streams(script):
 
 def test_capture(interp, capfd):
     interp.exec("import os; print('spam'); os.write(1, b'eggs\\n')")
-    assert capfd.readouterr().out == "spam\neggs\n"
+    # What is printed stays in its buffer until the code is done, as to any file.
+    assert capfd.readouterr().out == "eggs\nspam\n"
 
 
 def test_large_output(script):

@@ -262,7 +262,7 @@ class TestByTheStandardModule:
             ours, theirs = subinterpreters.create(), interpreters.create()
             ours.exec('x = 1')
             theirs.exec('x = 2')
-            print(ours.call(eval, 'x'), theirs.call(eval, 'x'))
+            print(ours.call(eval, 'x'), theirs.call(eval, 'x'), flush=True)
             theirs.exec('''if True:
                 import subinterpreters
                 inner = subinterpreters.create()

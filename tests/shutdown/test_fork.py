@@ -312,7 +312,7 @@ def test_process_pool_executor(script):
             interp = subinterpreters.create()
             context = multiprocessing.get_context('fork')
             with concurrent.futures.ProcessPoolExecutor(2, context) as pool:
-                print(list(pool.map(abs, [-1, -2, -3])))
+                print(list(pool.map(abs, [-1, -2, -3])), flush=True)
             interp.exec('print("alive")')
         """)
     assert out.split("\n")[:2] == ["[1, 2, 3]", "alive"]

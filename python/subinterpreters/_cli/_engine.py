@@ -59,10 +59,15 @@ class Engine:
         self._pending = queue.Queue(8 * workers)
 
     def check(self) -> str | None:
-        """Load the function in the first worker; return what is wrong, or None."""
+        """Load the function in the first worker; return what is wrong, or None.
+
+        Raises KeyboardInterrupt if Ctrl-C is pressed meanwhile.
+        """
         interp = self._interps[0] = create()
-        problem: str | None = interp.call(_call_check, self._target)
-        return problem
+        try:
+            return interp.call(_call_check, self._target)
+        except InterpreterError as exc:
+            return f"cannot load {self._target}: {exc}".partition("\n")[0]
 
     def batch_length(self) -> int:
         """Return how many inputs the next batch should have."""

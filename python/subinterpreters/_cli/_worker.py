@@ -32,9 +32,14 @@ _functions: dict[str, Callable[[str], Any]] = {}
 
 
 def check(target: str) -> str | None:
-    """Find the function *target* here; return what is wrong with it, or None."""
+    """Find the function *target* here; return what is wrong with it, or None.
+
+    Raises KeyboardInterrupt if loading it is interrupted.
+    """
     try:
         function = _find(target)
+    except KeyboardInterrupt:
+        raise
     except BaseException as exc:
         return f"cannot load {target}: {_one_line(exc)}"
     return None if callable(function) else f"{target} is not callable"

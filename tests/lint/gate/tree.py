@@ -24,14 +24,23 @@ def some(found, what):
 
 
 def files(folders, *suffixes):
-    """Every file below FOLDERS that ends with one of SUFFIXES, as names."""
+    """Every file below FOLDERS that ends with one of SUFFIXES, as names. Each folder
+    must have one."""
     found = []
     for folder in folders:
-        for path in sorted((ROOT / folder).rglob("*")):
-            hidden = any(p == "__pycache__" or p.startswith(".") for p in path.parts)
-            if path.suffix in suffixes and path.is_file() and not hidden:
-                found.append(name(path))
-    return some(found, f"{' '.join(suffixes)} files in {', '.join(folders)}")
+        here = [
+            name(path)
+            for path in sorted((ROOT / folder).rglob("*"))
+            if path.suffix in suffixes and path.is_file() and not is_made(path)
+        ]
+        found += some(here, f"{' '.join(suffixes)} files in {folder}")
+    return found
+
+
+def is_made(path):
+    """Whether a tool made it, or the folder that it lies in."""
+    parts = path.relative_to(ROOT).parts
+    return any(part == "__pycache__" or part.startswith(".") for part in parts)
 
 
 def read(file):

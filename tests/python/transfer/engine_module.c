@@ -3,8 +3,9 @@
  * Not part of the package. Each interpreter that imports it has its own engine; images
  * travel as addresses, so that two interpreters can exchange them through the stdlib.
  */
-#include "binding/transfer/internal.h"
+#include "binding/transfer/transfer.h"
 #include "core/base/alloc.h"
+#include "core/memory/block.h"
 
 typedef struct testing_state {
     sipy_transfer *t;
@@ -91,8 +92,7 @@ t_dump(PyObject *module, PyObject *obj)
     if (sipy_encode(state(module)->t, obj, 0, &image) < 0) {
         return NULL;
     }
-    PyObject *bytes =
-        PyBytes_FromStringAndSize((char *)image.data, (Py_ssize_t)image.len);
+    PyObject *bytes = PyBytes_FromStringAndSize((char *)image.data, (Py_ssize_t)image.len);
     sipy_image_fini(&image);
     return bytes;
 }
@@ -108,6 +108,9 @@ t_load(PyObject *module, PyObject *arg)
     sipy_image image;
     sipy_image_init(&image);
     image.data = si_alloc((size_t)size);
+    if (image.data == NULL) {
+        return PyErr_NoMemory();
+    }
     memcpy(image.data, data, (size_t)size);
     image.len = image.cap = (size_t)size;
     PyObject *obj = sipy_decode(state(module)->t, &image);
@@ -140,7 +143,6 @@ t_roundtrip(PyObject *module, PyObject *args)
     return result;
 }
 
-/* encode n times, decode n times: nanoseconds of each, per crossing. */
 static PyObject *
 t_call(PyObject *module, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
@@ -158,8 +160,7 @@ t_call(PyObject *module, PyObject *const *args, Py_ssize_t nargs, PyObject *kwna
 }
 
 static PyObject *
-t_encode_call(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
-              PyObject *kwnames)
+t_encode_call(PyObject *module, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     void *memory = sipy_encode_call_packet(state(module)->t, args[0], args + 1,
                                            (size_t)nargs - 1, kwnames, 0, 16);
@@ -226,7 +227,25 @@ t_blocks(PyObject *module, PyObject *ignored)
     return PyLong_FromLongLong(si_block_count());
 }
 
+#ifdef SI_FAULT_INJECTION
+/* The n-th allocation of core from now fails; -> whether the one planned before did. */
+static PyObject *
+t_fail_nth(PyObject *module, PyObject *arg)
+{
+    long long n = PyLong_AsLongLong(arg);
+    if (n == -1 && PyErr_Occurred()) {
+        return NULL;
+    }
+    bool failed = si_alloc_failed();
+    si_alloc_fail_nth(n);
+    return PyBool_FromLong(failed);
+}
+#endif
+
 static PyMethodDef methods[] = {
+#ifdef SI_FAULT_INJECTION
+    {"fail_nth", t_fail_nth, METH_O, NULL},
+#endif
     {"encode", t_encode, METH_VARARGS, NULL},
     {"decode", t_decode, METH_O, NULL},
     {"free", t_free, METH_O, NULL},

@@ -1,0 +1,207 @@
+"""Functions and classes that cross by value, from a script's own __main__."""
+
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+HEAD = """
+import subinterpreters
+interp = subinterpreters.create()
+call = interp.call
+"""
+
+CASES = {
+    "globals and helpers": """
+        import math
+        LIMIT = 10
+        def helper(x): return math.floor(x) + LIMIT
+        def f(x): return helper(x) + 1
+        assert call(f, 1.5) == 12
+        LIMIT = 20
+        assert call(f, 1.5) == 22
+        def helper(x): return 0
+        assert call(f, 1.5) == 1
+    """,
+    "recursion": """
+        def fact(n): return 1 if n < 2 else n * fact(n - 1)
+        def even(n): return n == 0 or odd(n - 1)
+        def odd(n): return n != 0 and even(n - 1)
+        def closed():
+            def f(n): return 1 if n < 2 else n * f(n - 1)
+            return f
+        assert call(fact, 5) == call(closed(), 5) == 120
+        assert call(even, 10) and call(odd, 3)
+    """,
+    "nested code finds its globals": """
+        X = 5
+        def outer():
+            def inner(): return X
+            class C: y = X
+            return inner() + C.y + sum(X for _ in range(2))
+        assert call(outer) == 20
+    """,
+    "closures keep their state over there": """
+        def counter(step):
+            count = 0
+            def f():
+                nonlocal count
+                count += step
+                return count
+            return f
+        f = counter(2)
+        assert [call(f), call(f), f()] == [2, 4, 2]
+        again = call(counter, 5)
+        assert again() == 5
+    """,
+    "defaults": """
+        def f(a, b=5, *, c=6): return a, b, c
+        assert call(f, 1) == (1, 5, 6)
+        f.__defaults__ = (7,)
+        f.__kwdefaults__ = {'c': 8}
+        assert call(f, 1) == (1, 7, 8)
+        def g(): return 1
+        assert call(g) == 1
+        g.__code__ = (lambda: 2).__code__
+        assert call(g) == 2
+    """,
+    "a global that hides a builtin": """
+        def f(): return abs(-1)
+        assert call(f) == 1
+        abs = lambda x: 'mine'
+        assert call(f) == 'mine'
+        del abs
+        assert call(f) == 1
+    """,
+    "methods and classes": """
+        class Base:
+            kind = 'base'
+            def __init__(self, v): self.v = v
+            def get(self): return self.kind, self.v
+            @staticmethod
+            def fixed(): return 1
+            @classmethod
+            def name(cls): return cls.__name__
+            @property
+            def double(self): return self.v * 2
+        class Derived(Base):
+            kind = 'derived'
+            def __init__(self, v): super().__init__(v + 1)
+            def more(self): return Derived(self.v)
+        assert call(Derived(1).get) == ('derived', 2)
+        assert call(Derived.name) == 'Derived' and call(Base.fixed) == 1
+        def use(v): return Derived(v).more().double
+        assert call(use, 1) == 6
+    """,
+    "instances come home": """
+        import dataclasses, enum, collections, typing
+        @dataclasses.dataclass
+        class D:
+            a: int
+            b: list = dataclasses.field(default_factory=list)
+        @dataclasses.dataclass(frozen=True, slots=True)
+        class S: a: int
+        class E(enum.Enum):
+            X = 1
+            Y = 2
+            def text(self): return self.name
+        class F(enum.IntFlag):
+            A = 1
+            B = 2
+        class N(typing.NamedTuple):
+            a: int
+            b: int = 2
+        P = collections.namedtuple('P', 'x y')
+        def echo(v): return v
+        for v in (D(1), [D(1, [2]), D(1, [2])], S(3), N(1), P(1, 2), F.A | F.B):
+            back = call(echo, v)
+            assert back == v and type(back) is type(v), v
+        assert call(echo, E.X) is E.X and call(echo, E) is E and call(E.Y.text) == 'Y'
+        def make(): return D(7)
+        assert type(call(make)) is D
+    """,
+    "functions come home": """
+        def f(): return G
+        G = 1
+        def echo(v): return v
+        assert call(echo, f) is f and call(echo, [f, f])[1] is f
+    """,
+    "exceptions of the script": """
+        class Mine(Exception):
+            def __init__(self, a, b):
+                super().__init__(a)
+                self.b = b
+        def fail(): raise Mine(1, 2)
+        try:
+            call(fail)
+        except subinterpreters.ExecutionFailed as exc:
+            original = exc.original
+        assert type(original) is Mine and original.args == (1,) and original.b == 2
+    """,
+    "abstract classes": """
+        import abc
+        class A(abc.ABC):
+            @abc.abstractmethod
+            def f(self): ...
+        class B(A):
+            def f(self): return 5
+        def use():
+            try:
+                A()
+            except TypeError:
+                return B().f(), isinstance(B(), A)
+        assert call(use) == (5, True)
+    """,
+    "partials and lambdas": """
+        import functools
+        X = 3
+        assert call(functools.partial(lambda a, b: a + b + X, 1), 2) == 6
+        assert call(sorted, [3, 1, 2], key=lambda v: -v) == [3, 2, 1]
+    """,
+}
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda name: name.replace(" ", "-"))
+def test_by_value(script, case):
+    script.ok(HEAD + textwrap.dedent(CASES[case]) + "\ninterp.close()\n")
+
+
+def test_what_a_function_cannot_take_along_is_named(script):
+    out = script.ok(
+        HEAD
+        + """
+import threading
+lock = threading.Lock()
+def a(): return lock
+def b(x=lock): return x
+def make():
+    inner = lock
+    return lambda: inner
+for f in (a, b, make()):
+    try:
+        call(f)
+    except subinterpreters.NotShareableError as exc:
+        print(exc)
+interp.close()
+"""
+    )
+    first, second, third = out.splitlines()
+    assert "global 'lock': cannot send '_thread.lock'" in first
+    assert "default values[0]: cannot send '_thread.lock'" in second
+    assert "closure variable 'inner': cannot send '_thread.lock'" in third
+
+
+def test_from_the_command_line():
+    source = (
+        "import subinterpreters as s; X = 4; i = s.create();"
+        "print(i.call(lambda v: v * X, 5)); i.close()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", source],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert done.stdout == "20\n"

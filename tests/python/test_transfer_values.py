@@ -1,0 +1,265 @@
+"""Values on their way to another interpreter and back: equal, of the same type, with
+their sharing and cycles."""
+
+import copy
+import pathlib
+import sys
+
+import pytest
+import subinterpreters
+from subinterpreters import NotShareableError
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent / "transfer"))
+
+import samples
+
+
+def echo(value):
+    return value
+
+
+@pytest.fixture
+def far():
+    """An interpreter that can import the samples."""
+    interp = subinterpreters.create()
+    interp.prepare_main(folder=str(pathlib.Path(samples.__file__).parent))
+    interp.exec("import sys; sys.path.insert(0, folder)")
+    yield interp
+    interp.close()
+
+
+@pytest.fixture
+def there_and_back(far):
+    return lambda value: far.call(echo, value)
+
+
+@pytest.mark.parametrize("value", samples.VALUES, ids=lambda v: repr(v)[:30])
+def test_values_cross(there_and_back, value):
+    back = there_and_back(value)
+    assert type(back) is type(value)
+    assert back == value
+    if " at 0x" not in repr(value):
+        assert repr(back) == repr(value)
+
+
+@pytest.mark.parametrize("value", samples.VALUES, ids=lambda v: repr(v)[:30])
+def test_values_cross_a_queue(value):
+    queue = subinterpreters.create_queue()
+    queue.put([value, value])
+    first, second = queue.get()
+    assert type(first) is type(value)
+    assert first == second == value
+
+
+def test_sharing_is_kept(there_and_back):
+    inner = [1]
+    text = "".join(["some ", "text"])
+    a, b, c, d, e = there_and_back([inner, inner, {"k": inner}, text, [text]])
+    assert a is b is c["k"]
+    assert d is e[0]
+
+
+def test_cycles_are_kept(there_and_back):
+    items = []
+    items.append(items)
+    table = {}
+    table["self"] = table
+    node = samples.Node()
+    node.me = [node]
+    back = there_and_back([items, table, node])
+    assert back[0][0] is back[0]
+    assert back[1]["self"] is back[1]
+    assert back[2].me[0] is back[2]
+
+
+def test_cycles_through_what_is_made_from_its_parts(there_and_back):
+    row = ([],)
+    row[0].append(row)
+    back = there_and_back(row)
+    assert back[0][0] is back
+    node = samples.Node()
+    group = frozenset([node])
+    node.group = group
+    back = there_and_back(group)
+    (member,) = back
+    assert member.group is back
+    node.pair = samples.Point(node, 1)
+    back = there_and_back(node.pair)
+    assert back.x.pair is back
+
+
+def test_a_copy_like_deepcopy(there_and_back):
+    shared = samples.Data(1, [2])
+    value = {"a": [shared, (shared, {"b": shared})], "c": {1, 2}, (3, 4): shared}
+    back = there_and_back(value)
+    model = copy.deepcopy(value)
+    assert back == model
+    assert back["a"][0] is back["a"][1][0] is back[(3, 4)]
+    assert back["a"][0] is not shared
+
+
+def test_the_order_of_dicts_is_kept(there_and_back):
+    value = [{"b": 1, "a": 2}, {"a": 1, "b": 2}, {"b": 3, "a": 4}]
+    assert [list(d) for d in there_and_back(value)] == [list(d) for d in value]
+
+
+def nested(make):
+    value = make(None)
+    for _ in range(100_000):
+        value = make(value)
+    return value
+
+
+@pytest.mark.parametrize(
+    "make",
+    [lambda v: [v], lambda v: (v,), lambda v: {"a": v}, samples.Plain],
+    ids=["list", "tuple", "dict", "object"],
+)
+def test_depth_does_not_overflow(make):
+    queue = subinterpreters.create_queue()
+    queue.put(nested(make))
+    value, depth = queue.get(), 0
+    while value is not None:
+        depth += 1
+        value = (
+            value.value
+            if isinstance(value, samples.Plain)
+            else value["a" if isinstance(value, dict) else 0]
+        )
+    assert depth == 100_001
+
+
+def test_state_is_set_by_the_class(there_and_back):
+    # Once on the way there, once on the way back.
+    assert there_and_back(samples.Stateful(1)).value == 3
+
+
+def test_names_are_interned(there_and_back):
+    (back,) = there_and_back([{"identifier": 1}])
+    (name,) = back
+    assert name is sys.intern("identifier")
+    assert next(iter(vars(there_and_back(samples.Plain(1))))) is sys.intern("value")
+
+
+def test_a_memoryview_is_used_in_place(far):
+    memory = bytearray(b"hello")
+
+    def change(view):
+        view[0] = ord("J")
+        view.release()
+
+    with memoryview(memory) as view:
+        far.call(change, view)
+    assert memory == b"Jello"
+    memory.extend(b"!")  # nobody holds it any longer
+
+
+def test_a_memoryview_keeps_shape_and_protection(there_and_back):
+    view = memoryview(b"abcdefgh").cast("H", shape=[2, 2])
+    back = there_and_back(view)
+    assert (back.format, back.shape, back.readonly) == ("H", (2, 2), True)
+    assert back.tolist() == view.tolist()
+    strided = memoryview(b"abcdef")[::-2]
+    assert there_and_back(strided).tobytes() == strided.tobytes()
+
+
+def test_exceptions_keep_what_belongs_to_them(there_and_back):
+    try:
+        try:
+            raise KeyError("inner")
+        except KeyError as inner:
+            raise samples.Custom("outer", 5) from inner
+    except samples.Custom as exc:
+        exc.add_note("a note")
+        back = there_and_back(exc)
+    assert (type(back), back.args, back.code) == (samples.Custom, ("outer",), 5)
+    assert back.__notes__ == ["a note"]
+    assert repr(back.__cause__) == "KeyError('inner')"
+    assert back.__suppress_context__
+    group = there_and_back(ExceptionGroup("g", [ValueError(1), KeyError("no")]))
+    assert repr(group) == "ExceptionGroup('g', [ValueError(1), KeyError('no')])"
+
+
+@pytest.mark.parametrize(
+    ("value", "place"),
+    [
+        ([1, {"x": samples.Locked()}], "[1]['x'].lock: "),
+        ({"a": [(1, samples.Locked())]}, "['a'][0][1].lock: "),
+        ([samples.Data(1, [samples.Locked()])], "[0].items[0].lock: "),
+        (samples.Failing(), "'Failing' object"),
+    ],
+    ids=lambda v: v if isinstance(v, str) else "",
+)
+def test_what_cannot_cross_is_named(value, place):
+    queue = subinterpreters.create_queue()
+    with pytest.raises(NotShareableError) as caught:
+        queue.put(value)
+    assert place in str(caught.value)
+    assert caught.value.__cause__ is not None
+    assert queue.empty()
+
+
+def test_arguments_are_named(far):
+    with pytest.raises(NotShareableError, match=r"args\[1\]\['x'\]\.lock: "):
+        far.call(echo, 1, {"x": samples.Locked()})
+    with pytest.raises(NotShareableError, match=r"name\[0\]\.lock: "):
+        far.call(echo, name=[samples.Locked()])
+
+
+@pytest.mark.parametrize(
+    "reduced",
+    [
+        None,
+        5,
+        (),
+        (int,),
+        (int, 5),
+        (5, ()),
+        (int, (), {}, [], [], None, 7),
+        (dict, (), None, None, [1]),
+        "no_such_name",
+    ],
+    ids=repr,
+)
+def test_lying_reduce(reduced):
+    queue = subinterpreters.create_queue()
+    with pytest.raises(NotShareableError):
+        queue.put([samples.Lying(reduced)])
+
+
+@pytest.mark.parametrize("kind", [list, dict, set])
+def test_containers_that_change_meanwhile(kind):
+    queue = subinterpreters.create_queue()
+    container = kind()
+    guilty = samples.Shrinking(container)
+    if kind is dict:
+        container.update({1: guilty, 2: [3], 4: [5]})
+    else:
+        add = container.append if kind is list else container.add
+        for item in (guilty, (3, [] if kind is list else ()), "x"):
+            add(item)
+    with pytest.raises(NotShareableError, match="changed"):
+        queue.put(container)
+
+
+def test_an_object_that_reduces_to_itself():
+    class Loop:
+        def __reduce_ex__(self, protocol):
+            return list, (self,)
+
+    queue = subinterpreters.create_queue()
+    with pytest.raises(NotShareableError, match="reduce to themselves"):
+        queue.put(Loop())
+
+
+def test_a_class_that_the_other_cannot_import(far):
+    ghost = type(sys)("ghost_module")
+    sys.modules["ghost_module"] = ghost
+    try:
+        exec("class Ghost: pass", ghost.__dict__)
+        with pytest.raises(NotShareableError) as caught:
+            far.call(echo, ghost.Ghost())
+    finally:
+        del sys.modules["ghost_module"]
+    assert "'Ghost' of module 'ghost_module'" in str(caught.value)
+    assert "No module named" in str(caught.value)
