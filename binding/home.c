@@ -41,8 +41,10 @@ fill(sipy_home *home)
     home->name_stderr = PyUnicode_InternFromString("stderr");
     home->name_flush = PyUnicode_InternFromString("flush");
     home->name_threading = PyUnicode_InternFromString("threading");
+    home->name_path = PyUnicode_InternFromString("path");
     if (home->name_stdout == NULL || home->name_stderr == NULL ||
-        home->name_flush == NULL || home->name_threading == NULL) {
+        home->name_flush == NULL || home->name_threading == NULL ||
+        home->name_path == NULL) {
         return -1;
     }
     const sipy_hooks hooks = {
@@ -72,6 +74,7 @@ clear(sipy_home *home)
     Py_CLEAR(home->name_stderr);
     Py_CLEAR(home->name_flush);
     Py_CLEAR(home->name_threading);
+    Py_CLEAR(home->name_path);
     Py_CLEAR(home->NotShareableError);
 }
 

@@ -22,6 +22,7 @@ struct sipy_home {
     PyObject *name_stderr;
     PyObject *name_flush;
     PyObject *name_threading;
+    PyObject *name_path;
     PyObject *NotShareableError; /* looked up on first use */
     sipy_sources sources;
     sipy_transfer *transfer;

@@ -15,6 +15,7 @@
 #include "binding/errand.h"
 #include "binding/failure.h"
 #include "binding/listing.h"
+#include "binding/pool/spares.h"
 #include "binding/prologue.h"
 #include "binding/queues.h"
 #include "binding/run.h"
@@ -110,7 +111,7 @@ furnish(sipy_interp *interp, const sipy_image *path)
 static int
 encode_path(sipy_home *home, sipy_image *out)
 {
-    PyObject *path = PySys_GetObject("path");
+    PyObject *path = PyDict_GetItemWithError(home->sys_ns, home->name_path);
     PyObject *strings = PyList_New(0);
     if (strings != NULL && path != NULL && PyList_Check(path)) {
         for (Py_ssize_t i = 0; i < PyList_GET_SIZE(path); i++) {
@@ -188,6 +189,7 @@ create_with_path(const sipy_state *state, const sipy_image *path)
         PyErr_NoMemory();
         return NULL;
     }
+    si_store_relaxed(&interp->spare, sipy_spare_in_the_making());
     /* Others may find it from here on, but not enter or end it. */
     si_status entered = si_gate_enter_exclusive(&interp->gate);
     assert(entered == SI_OK);

@@ -8,6 +8,7 @@
 #include "binding/crossers.h"
 #include "binding/ctrl_c.h"
 #include "binding/execute.h"
+#include "binding/interp_extras.h"
 #include "binding/interrupt.h"
 #include "binding/known.h"
 #include "binding/lifecycle.h"
@@ -130,6 +131,21 @@ object_for(PyTypeObject *type, sipy_state *state, int64_t id)
     return make_object(type, state, id, interp);
 }
 
+/* -> whether kwargs, which may be NULL, has no other keyword than these two */
+static int
+only_private_keywords(PyObject *kwargs)
+{
+    Py_ssize_t position = 0;
+    PyObject *name;
+    while (kwargs != NULL && PyDict_Next(kwargs, &position, &name, NULL)) {
+        if (PyUnicode_CompareWithASCIIString(name, "_whence") != 0 &&
+            PyUnicode_CompareWithASCIIString(name, "_ownsref") != 0) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
 static PyObject *
 interpreter_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
@@ -137,9 +153,9 @@ interpreter_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     if (state == NULL) {
         return NULL;
     }
-    if (PyTuple_GET_SIZE(args) != 1 || (kwargs != NULL && PyDict_GET_SIZE(kwargs) > 0)) {
-        PyErr_SetString(PyExc_TypeError,
-                        "Interpreter() takes exactly one argument, the id");
+    /* CPython's private keywords, _whence and _ownsref, say what we know better. */
+    if (PyTuple_GET_SIZE(args) != 1 || only_private_keywords(kwargs) == 0) {
+        PyErr_SetString(PyExc_TypeError, "Interpreter() takes exactly one argument, the id");
         return NULL;
     }
     int64_t id = sipy_id_from_object(PyTuple_GET_ITEM(args, 0), "interpreter ID");
@@ -207,15 +223,6 @@ sipy_interpreter_main(PyObject *module, PyObject *Py_UNUSED(ignored))
     return object_for((PyTypeObject *)state->Interpreter, state, id);
 }
 
-static bool
-is_spare(int64_t id)
-{
-    sipy_interp *interp = sipy_interp_find(id);
-    bool spare = interp != NULL && si_load_acquire(&interp->spare) != 0;
-    sipy_interp_drop(interp);
-    return spare;
-}
-
 PyObject *
 sipy_interpreter_list(PyObject *module, PyObject *Py_UNUSED(ignored))
 {
@@ -228,7 +235,7 @@ sipy_interpreter_list(PyObject *module, PyObject *Py_UNUSED(ignored))
         return NULL;
     }
     for (size_t i = 0; list != NULL && i < count; i++) {
-        if (is_spare(ids[i])) {
+        if (sipy_spare_is_hidden(ids[i])) {
             continue;
         }
         PyObject *obj = object_for((PyTypeObject *)state->Interpreter, state, ids[i]);
@@ -574,11 +581,14 @@ static PyMethodDef interpreter_methods[] = {
     {"interrupt", _PyCFunction_CAST(interpreter_interrupt), METH_FASTCALL | METH_KEYWORDS,
      interrupt_doc},
     {"__reduce__", interpreter_reduce, METH_NOARGS, NULL},
+    {"__enter__", sipy_interpreter_enter, METH_NOARGS, NULL},
+    {"__exit__", sipy_interpreter_exit, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 
 static PyGetSetDef interpreter_getset[] = {
     {"id", interpreter_get_id, NULL, "The interpreter's number in this process.", NULL},
+    {"_id", interpreter_get_id, NULL, "id, as CPython's own class calls it, too.", NULL},
     {"whence", interpreter_get_whence, NULL, "Where the interpreter came from (str).",
      NULL},
     {NULL, NULL, NULL, NULL, NULL},

@@ -64,7 +64,7 @@ def run(report) -> None:
     from harness.report import Goal
 
     other = STDLIB if stdlib() is not None else LOW_LEVEL
-    cycles, repeats = (50, 1) if report.settings.quick else (1000, 5)
+    cycles, repeats = (50, 1) if report.settings.quick else (1000, 3)
     results = {OURS: Series(cycles), other: Series(cycles)}
     for _ in range(repeats):
         for name, series in results.items():

@@ -386,9 +386,10 @@ sipy_pool_break(sipy_pool *pool, sipy_failure *failure, const char *text)
 
 /* --- interrupting -------------------------------------------------------------------- */
 
-/* The interpreter (reference) and the run in which a worker runs job now, or NULL. */
+/* The interpreter (reference) and the run in which a worker runs job now, or NULL. The
+ * job is marked as asked under mu, so that the mark is not that of its next try. */
 static sipy_interp *
-find_run(sipy_pool *pool, const sipy_job *job, uint64_t *run)
+find_run(sipy_pool *pool, sipy_job *job, sipy_ask ask, uint64_t *run)
 {
     sipy_interp *found = NULL;
     uint64_t wanted = (uint64_t)(uintptr_t)job;
@@ -401,6 +402,7 @@ find_run(sipy_pool *pool, const sipy_job *job, uint64_t *run)
         if (si_load_seq_cst(&w->current) == wanted) {
             found = w->interp;
             si_entry_hold(&found->entry);
+            si_store_release(&job->asked, (uint32_t)ask);
         }
     }
     si_mutex_unlock(&pool->mu);
@@ -411,13 +413,12 @@ bool
 sipy_pool_interrupt(sipy_pool *pool, sipy_job *job, sipy_ask ask, PyObject *exc)
 {
     uint64_t run = 0;
-    sipy_interp *interp = find_run(pool, job, &run);
+    sipy_interp *interp = find_run(pool, job, ask, &run);
     if (interp == NULL) {
         return false;
     }
     bool asked = false;
     if (si_gate_enter(&interp->gate) == SI_OK) {
-        si_store_release(&job->asked, (uint32_t)ask);
         si_status status = sipy_interrupt_request_run(interp, run, exc);
         asked = status == SI_OK || status == SI_FULL; /* full: a request is under way */
         si_gate_leave(&interp->gate);

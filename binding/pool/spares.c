@@ -11,6 +11,7 @@
 #include "binding/attach.h"
 #include "binding/interrupt.h"
 #include "binding/lifecycle.h"
+#include "binding/listing.h"
 #include "binding/run.h"
 #include "core/base/alloc.h"
 #include "core/platform/clock.h"
@@ -29,6 +30,8 @@ static uint64_t edition SI_GUARDED_BY(spares_mu); /* counts sipy_spares_renew */
 static si_waiter *maker SI_GUARDED_BY(spares_mu); /* the thread sleeps, or NULL */
 static si_atomic_u32 ends; /* of the thread; a futex for those who wait for it */
 static sipy_image preload SI_GUARDED_BY(spares_mu);
+static _Thread_local bool making; /* this thread makes a spare */
+static si_atomic_i64 hidden_from = INT64_MAX; /* ids from here on may be one in the making */
 
 static void
 kick(si_waiter *w, bool sleeps)
@@ -107,6 +110,39 @@ import_all(sipy_home *home, const sipy_image *names)
     PyErr_Clear();
 }
 
+bool
+sipy_spare_in_the_making(void)
+{
+    return making;
+}
+
+/* Until a spare has its record, an unknown interpreter that is newer than all others may
+ * be it. -> false: no memory */
+static bool
+hide_from_newest(void)
+{
+    int64_t *ids;
+    size_t count;
+    if (sipy_list_ids(&ids, &count) < 0) {
+        return false;
+    }
+    si_store_release(&hidden_from, count == 0 ? 1 : ids[count - 1] + 1);
+    si_free(ids);
+    return true;
+}
+
+bool
+sipy_spare_is_hidden(int64_t id)
+{
+    sipy_interp *interp = sipy_interp_find(id);
+    if (interp == NULL) {
+        return id >= si_load_acquire(&hidden_from);
+    }
+    bool hidden = si_load_acquire(&interp->spare) != 0;
+    sipy_interp_drop(interp);
+    return hidden;
+}
+
 /* Visits the new interpreter to import names. Attached to main, also afterwards. */
 static void
 warm_up(sipy_interp *interp, const sipy_image *names)
@@ -136,11 +172,15 @@ make_spare(sipy_interp *owner, const sipy_image *names)
     }
     PyEval_RestoreThread(ts);
     sipy_home *home = owner->home;
-    sipy_interp *interp =
-        home == NULL || home->state == NULL ? NULL : sipy_interp_create(home->state);
+    sipy_interp *interp = NULL;
+    if (home != NULL && home->state != NULL && hide_from_newest()) {
+        making = true;
+        interp = sipy_interp_create(home->state);
+        making = false;
+        si_store_release(&hidden_from, INT64_MAX);
+    }
     PyErr_Clear(); /* create() itself will say why there is none */
     if (interp != NULL) {
-        si_store_release(&interp->spare, 1);
         warm_up(interp, names);
     }
     /* The last one that this thread attaches: CPython remembers it for PyGILState, and

@@ -14,6 +14,14 @@
 sipy_interp *
 sipy_spare_take(sipy_state *state);
 
+/* Whether the interpreter that this thread is creating is a spare. */
+bool
+sipy_spare_in_the_making(void);
+
+/* Whether id is that of a spare, which is not to be listed. Any thread. */
+bool
+sipy_spare_is_hidden(int64_t id);
+
 /* Throws away what is ready, since it was made under other conditions. Attached. */
 void
 sipy_spares_renew(void);

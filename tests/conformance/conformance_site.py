@@ -7,15 +7,15 @@ whether the code that is run reaches ours.
 import os
 import sys
 
-IMPLEMENTATION = os.environ.get("CONFORMANCE_IMPLEMENTATION")
 TOOL = 4
+NAME = "concurrent.interpreters"
 
 
 class Watch:
-    """Notices the first call of a function or method of ours in this interpreter."""
+    """Notices calls of functions and methods of ours in this interpreter."""
 
     def __init__(self, note):
-        self._note = note
+        self.note = note
         self._ours = None
 
     def _is_ours(self, function):
@@ -33,13 +33,14 @@ class Watch:
                 return sys.monitoring.DISABLE
         except MemoryError:  # A test makes every allocation fail.
             return None
-        self._note()
+        self.note()
         return None
 
     def start(self):
-        monitoring = sys.monitoring
-        monitoring.use_tool_id(TOOL, "conformance")
-        monitoring.register_callback(TOOL, monitoring.events.CALL, self._called)
+        sys.monitoring.use_tool_id(TOOL, "conformance")
+        sys.monitoring.register_callback(
+            TOOL, sys.monitoring.events.CALL, self._called
+        )
         self.on()
 
     def on(self):
@@ -51,21 +52,32 @@ class Watch:
 
 
 def note_in_file():
-    """Another process or interpreter tells the worker by one byte."""
+    """Tells the worker, from another process or interpreter, by one byte."""
     fd = os.open(os.environ["CONFORMANCE_REACHED"], os.O_WRONLY | os.O_APPEND)
     os.write(fd, b".")
     os.close(fd)
     watch.off()
 
 
+class Finder:
+    """Installs ours when the module is first asked for.
+
+    Not before: most interpreters of the tests never ask, and each would take longer
+    to make.
+    """
+
+    def find_spec(self, name, path=None, target=None):
+        if name.startswith(NAME):
+            sys.meta_path.remove(self)
+            import subinterpreters
+
+            subinterpreters.install()
+            watch.start()
+            return sys.meta_path[0].find_spec(name, path, target)
+        return None
+
+
 watch = Watch(note_in_file)
 
-if IMPLEMENTATION == "ours":
-    import subinterpreters
-
-    subinterpreters.install()
-    # The worker's main interpreter watches test by test.
-    current = subinterpreters.get_current()
-    if current.id != 0 or os.environ.get("CONFORMANCE_WORKER") != str(os.getppid()):
-        watch.start()
-    del current
+if os.environ["CONFORMANCE_IMPLEMENTATION"] == "ours":
+    sys.meta_path.insert(0, Finder())

@@ -7,6 +7,8 @@ import os
 import sys
 import unittest
 
+import _interpreters
+
 SUITE = "test.test_interpreters"
 
 
@@ -70,15 +72,18 @@ class Reached:
             self._here = True
             watch.off()
 
-        watch._note = note
-        watch.start()
+        import concurrent.interpreters  # noqa: F401  the site's finder installs ours
+
+        watch.note = note
         watch.off()
         plain = unittest.TestCase._callTestMethod
 
         def call_test_method(case, method):
             self._here = False
             before = os.stat(self._path).st_size
-            watch.on()
+            # Watching allocates, and there the next allocation is the one that fails.
+            if "no_memory" not in case.id():
+                watch.on()
             try:
                 return plain(case, method)
             finally:
@@ -86,6 +91,13 @@ class Reached:
                 self.last = self._here or os.stat(self._path).st_size > before
 
         unittest.TestCase._callTestMethod = call_test_method
+
+
+def destroy_strangers():
+    """Ends what tests made with the private module; ours refuses to, in tearDown."""
+    for number, whence in _interpreters.list_all(require_ready=True):
+        if number != 0 and whence == _interpreters.WHENCE_STDLIB:
+            _interpreters.destroy(number)
 
 
 def main():
@@ -129,6 +141,7 @@ def main():
             faulthandler.dump_traceback_later(options.limit, exit=True)
             unittest.TestSuite([test]).run(result)
             faulthandler.cancel_dump_traceback_later()
+            destroy_strangers()
             write(
                 finished=test.id(),
                 outcome=result.outcome,

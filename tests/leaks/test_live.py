@@ -55,8 +55,9 @@ def test_calls(script, use):
     here, there, files, threads = grown(
         script, f"\n    growth(lambda: ({use}))\n"
     )
-    assert here < 100
-    assert there < 100
+    # Caches settle over some hundreds of failures; a real leak is one block for each.
+    assert here < 200
+    assert there < 200
     assert (files, threads) == (0, 0)
 
 
@@ -91,8 +92,9 @@ def test_failures(script, use):
     growth(use)
     """,
     )
-    assert here < 100
-    assert there < 100
+    # Caches settle over some hundreds of failures; a real leak is one block for each.
+    assert here < 200
+    assert there < 200
     assert (files, threads) == (0, 0)
 
 
@@ -105,8 +107,9 @@ def test_threads(script):
     growth(use)
     """,
     )
-    assert here < 100
-    assert there < 100
+    # Caches settle over some hundreds of failures; a real leak is one block for each.
+    assert here < 200
+    assert there < 200
     assert (files, threads) == (0, 0)
 
 

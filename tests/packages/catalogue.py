@@ -694,11 +694,10 @@ r = AdapterRegistry(); r.register([I], I, "", 5); result = (I.providedBy(C()), r
     "nanobind": "import nanobind; result = len(nanobind.include_dir()) > 0",
 }
 
-#: Modules whose reason not to work is known; each entry says it.
-REFUSED: dict[str, str] = {
-    "readline": "its state is in libreadline, one for the process",
-    "curses": "its state is in libncurses, one for the process",
-    "tkinter": "its state is in Tcl, one for the process",
+#: What does not work, and why.
+LIMITED: dict[str, str] = {
+    "numba": "its compiler, which is loaded through ctypes, keeps one table of symbols "
+    "for the process: the interpreter that imports numba last owns it",
 }
 
 ALL: dict[str, str] = {**REQUIRED, **MORE}

@@ -1,0 +1,270 @@
+/* sample.c — extension modules as people write them, one per SAMPLE_* macro.
+ *
+ * NAME is the module's name. All but the declared one keep C variables that only one
+ * interpreter may use.
+ */
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <pthread.h>
+#include <semaphore.h>
+#include <unistd.h>
+
+#define JOIN2(a, b) a##b
+#define JOIN(a, b) JOIN2(a, b)
+#define TEXT2(a) #a
+#define TEXT(a) TEXT2(a)
+
+static int counter;
+static PyObject *kept;
+
+static PyObject *
+count(PyObject *self, PyObject *args)
+{
+    (void)self;
+    (void)args;
+    return PyLong_FromLong(++counter);
+}
+
+/* Keeps an object in a C variable and returns the one before. */
+static PyObject *
+keep(PyObject *self, PyObject *object)
+{
+    (void)self;
+    PyObject *before = kept != NULL ? kept : Py_NewRef(Py_None);
+    kept = Py_NewRef(object);
+    return before;
+}
+
+static PyObject *
+address(PyObject *self, PyObject *args)
+{
+    (void)self;
+    (void)args;
+    return PyLong_FromVoidPtr(&counter);
+}
+
+/* Whether CPython's process-wide calls see this interpreter. */
+static PyObject *
+is_main(PyObject *self, PyObject *args)
+{
+    (void)self;
+    (void)args;
+    return PyBool_FromLong(PyInterpreterState_Get() == PyInterpreterState_Main() &&
+                           PyGILState_Check() == 1 &&
+                           PyGILState_GetThisThreadState() == PyThreadState_Get());
+}
+
+static int
+run_pending(void *argument)
+{
+    PyObject *result = PyObject_CallNoArgs(argument);
+    Py_DECREF((PyObject *)argument);
+    Py_XDECREF(result);
+    return result == NULL ? -1 : 0;
+}
+
+static PyObject *
+pending(PyObject *self, PyObject *callable)
+{
+    (void)self;
+    if (Py_AddPendingCall(run_pending, Py_NewRef(callable)) < 0) {
+        Py_DECREF(callable);
+        PyErr_SetString(PyExc_RuntimeError, "the queue is full");
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+/* A thread that Python knows nothing of, as libraries start them. */
+static void *
+call_from_thread(void *callable)
+{
+    for (int i = 0; i < 3; i++) {
+        PyGILState_STATE state = PyGILState_Ensure();
+        PyObject *result = PyObject_CallNoArgs(callable);
+        if (result == NULL) {
+            PyErr_WriteUnraisable(callable);
+        }
+        Py_XDECREF(result);
+        Py_BEGIN_ALLOW_THREADS
+        PyGILState_STATE inner = PyGILState_Ensure();
+        PyGILState_Release(inner);
+        Py_END_ALLOW_THREADS
+        PyGILState_Release(state);
+    }
+    return NULL;
+}
+
+static PyObject *
+from_thread(PyObject *self, PyObject *callable)
+{
+    (void)self;
+    pthread_t thread;
+    if (pthread_create(&thread, NULL, call_from_thread, callable) != 0) {
+        return PyErr_SetFromErrno(PyExc_OSError);
+    }
+    Py_BEGIN_ALLOW_THREADS
+    pthread_join(thread, NULL);
+    Py_END_ALLOW_THREADS
+    Py_RETURN_NONE;
+}
+
+static sem_t inside; /* posted once stay_inside is */
+
+/* A thread that stays inside the interpreter until a pipe is closed. */
+static void *
+stay_inside(void *argument)
+{
+    int fd = (int)(intptr_t)argument;
+    char byte;
+    PyGILState_STATE state = PyGILState_Ensure();
+    Py_BEGIN_ALLOW_THREADS
+    sem_post(&inside);
+    while (read(fd, &byte, 1) > 0) {
+    }
+    Py_END_ALLOW_THREADS
+    PyGILState_Release(state);
+    return NULL;
+}
+
+static PyObject *
+start_thread(PyObject *self, PyObject *fd)
+{
+    (void)self;
+    pthread_t thread;
+    long number = PyLong_AsLong(fd);
+    if (number == -1 && PyErr_Occurred()) {
+        return NULL;
+    }
+    sem_init(&inside, 0, 0);
+    if (pthread_create(&thread, NULL, stay_inside, (void *)(intptr_t)number) != 0) {
+        return PyErr_SetFromErrno(PyExc_OSError);
+    }
+    pthread_detach(thread);
+    Py_BEGIN_ALLOW_THREADS
+    while (sem_wait(&inside) != 0) {
+    }
+    Py_END_ALLOW_THREADS
+    Py_RETURN_NONE;
+}
+
+/* A thread that tries to enter whenever a byte comes, also after the end. */
+static void *
+knock(void *argument)
+{
+    int fd = (int)(intptr_t)argument;
+    char byte;
+    while (read(fd, &byte, 1) > 0) {
+        PyGILState_STATE state = PyGILState_Ensure();
+        counter++;
+        PyGILState_Release(state);
+    }
+    return NULL;
+}
+
+static PyObject *
+start_knocking(PyObject *self, PyObject *fd)
+{
+    (void)self;
+    pthread_t thread;
+    long number = PyLong_AsLong(fd);
+    if (number == -1 && PyErr_Occurred()) {
+        return NULL;
+    }
+    if (pthread_create(&thread, NULL, knock, (void *)(intptr_t)number) != 0) {
+        return PyErr_SetFromErrno(PyExc_OSError);
+    }
+    pthread_detach(thread);
+    Py_RETURN_NONE;
+}
+
+typedef struct {
+    PyObject_HEAD
+    int value;
+} Thing;
+
+/* A static type: the commonest reason not to support several interpreters. */
+static PyTypeObject ThingType = {
+    PyVarObject_HEAD_INIT(NULL, 0).tp_name = TEXT(PACKAGE) "." TEXT(NAME) ".Thing",
+    .tp_basicsize = sizeof(Thing),
+    .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,
+    .tp_new = PyType_GenericNew,
+};
+
+static PyMethodDef methods[] = {
+    {"count", count, METH_NOARGS, NULL},
+    {"keep", keep, METH_O, NULL},
+    {"address", address, METH_NOARGS, NULL},
+    {"is_main", is_main, METH_NOARGS, NULL},
+    {"pending", pending, METH_O, NULL},
+    {"from_thread", from_thread, METH_O, NULL},
+    {"start_thread", start_thread, METH_O, NULL},
+    {"start_knocking", start_knocking, METH_O, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+#ifdef USES_HELPER
+extern PyObject *
+helper_shared(PyObject *object);
+
+static PyObject *
+shared(PyObject *self, PyObject *object)
+{
+    (void)self;
+    return helper_shared(object);
+}
+
+static PyMethodDef shared_method = {"shared", shared, METH_O, NULL};
+#endif
+
+static int
+execute(PyObject *module)
+{
+#ifdef FAILS
+    PyErr_SetString(PyExc_ValueError, "half way");
+    return -1;
+#endif
+    if (PyType_Ready(&ThingType) < 0 ||
+        PyModule_AddObjectRef(module, "Thing", (PyObject *)&ThingType) < 0) {
+        return -1;
+    }
+#ifdef USES_HELPER
+    PyObject *function = PyCFunction_New(&shared_method, NULL);
+    if (function == NULL || PyModule_AddObject(module, "shared", function) < 0) {
+        return -1;
+    }
+#endif
+    return 0;
+}
+
+#ifdef SINGLE
+static struct PyModuleDef def = {
+    PyModuleDef_HEAD_INIT, .m_name = TEXT(NAME), .m_size = -1, .m_methods = methods};
+
+PyMODINIT_FUNC
+JOIN(PyInit_, NAME)(void)
+{
+    PyObject *module = PyModule_Create(&def);
+    if (module != NULL && execute(module) < 0) {
+        Py_CLEAR(module);
+    }
+    return module;
+}
+#else
+static PyModuleDef_Slot slots[] = {
+    {Py_mod_exec, execute},
+#ifdef DECLARED
+    {Py_mod_multiple_interpreters, Py_MOD_PER_INTERPRETER_GIL_SUPPORTED},
+#endif
+    {0, NULL},
+};
+
+static struct PyModuleDef def = {
+    PyModuleDef_HEAD_INIT, .m_name = TEXT(NAME), .m_methods = methods, .m_slots = slots};
+
+PyMODINIT_FUNC
+JOIN(PyInit_, NAME)(void)
+{
+    return PyModuleDef_Init(&def);
+}
+#endif
