@@ -26,7 +26,7 @@ from harness.machine import plain_environment
 
 STORED = Path(__file__).with_name("instructions.json")
 TOLERANCE = 0.03
-FEW, MANY = 200, 1200
+FEW, MANY = 100, 600
 NESTED = {"id": 7, "name": "spam", "tags": ["a", "b"], "size": {"x": 1.5, "y": 2.5}}
 # Inside which functions of the extension --profile looks.
 ENTRIES = ("interpreter_exec", "interpreter_call", "queue_put", "queue_get")
@@ -66,7 +66,7 @@ def _cases() -> dict[str, Callable[[], object]]:
         "queue, str": through("spam and eggs"),
         "queue, dict": through(NESTED),
         "queue, 100 dicts": through(records),
-        "queue, 1 MB": through(bytes(1 << 20)),
+        "queue, 64 KB": through(bytes(1 << 16)),
     }
 
 
@@ -80,7 +80,7 @@ NAMES = (
     "queue, str",
     "queue, dict",
     "queue, 100 dicts",
-    "queue, 1 MB",
+    "queue, 64 KB",
 )
 
 

@@ -86,8 +86,7 @@ sipy_sleep_install(void)
     PyObject *name = PyUnicode_InternFromString("time");
     PyObject *function =
         module == NULL || name == NULL ? NULL : PyCFunction_NewEx(&sleep_def, module, name);
-    int result =
-        function == NULL ? -1 : PyObject_SetAttrString(module, "sleep", function);
+    int result = function == NULL ? -1 : PyObject_SetAttrString(module, "sleep", function);
     Py_XDECREF(function);
     Py_XDECREF(name);
     Py_XDECREF(module);

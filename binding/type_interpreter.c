@@ -12,8 +12,8 @@
 #include "binding/interrupt.h"
 #include "binding/known.h"
 #include "binding/lifecycle.h"
-#include "binding/pool/spares.h"
 #include "binding/listing.h"
+#include "binding/pool/spares.h"
 #include "binding/run.h"
 #include "core/base/alloc.h"
 
@@ -155,7 +155,8 @@ interpreter_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     }
     /* CPython's private keywords, _whence and _ownsref, say what we know better. */
     if (PyTuple_GET_SIZE(args) != 1 || only_private_keywords(kwargs) == 0) {
-        PyErr_SetString(PyExc_TypeError, "Interpreter() takes exactly one argument, the id");
+        PyErr_SetString(PyExc_TypeError,
+                        "Interpreter() takes exactly one argument, the id");
         return NULL;
     }
     int64_t id = sipy_id_from_object(PyTuple_GET_ITEM(args, 0), "interpreter ID");

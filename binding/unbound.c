@@ -52,19 +52,16 @@ static PyMethodDef unbound_methods[] = {
 };
 
 static PyType_Slot unbound_slots[] = {
-    {Py_tp_doc, (void *)unbound_doc},
-    {Py_tp_repr, unbound_repr},
-    {Py_tp_dealloc, unbound_dealloc},
-    {Py_tp_traverse, unbound_traverse},
-    {Py_tp_methods, unbound_methods},
-    {0, NULL},
+    {Py_tp_doc, (void *)unbound_doc}, {Py_tp_repr, unbound_repr},
+    {Py_tp_dealloc, unbound_dealloc}, {Py_tp_traverse, unbound_traverse},
+    {Py_tp_methods, unbound_methods}, {0, NULL},
 };
 
 static PyType_Spec unbound_spec = {
     .name = "subinterpreters.UnboundItem",
     .basicsize = sizeof(unbound_object),
-    .flags =
-        Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE |
+             Py_TPFLAGS_DISALLOW_INSTANTIATION,
     .slots = unbound_slots,
 };
 

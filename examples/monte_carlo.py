@@ -1,6 +1,6 @@
 """Pi by throwing darts, with NumPy where it is installed, on all CPUs.
 
-    python examples/monte_carlo.py [DARTS]
+python examples/monte_carlo.py [DARTS]
 """
 
 import math

@@ -13,9 +13,7 @@ from subinterpreters import InterpreterPoolExecutor
 
 
 def count_primes(below):
-    return sum(
-        all(n % d for d in range(2, int(n**0.5) + 1)) for n in range(2, below)
-    )
+    return sum(all(n % d for d in range(2, int(n**0.5) + 1)) for n in range(2, below))
 
 
 async def answer(pool, reader, writer):
@@ -30,7 +28,9 @@ async def answer(pool, reader, writer):
         status, body = "503 Service Unavailable", "that takes too long"
     except (ValueError, IndexError):
         status, body = "400 Bad Request", "ask for /N"
-    head = f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    head = (
+        f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    )
     writer.write((head + body).encode())
     await writer.drain()
     writer.close()

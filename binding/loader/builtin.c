@@ -26,9 +26,9 @@ only_in_main(PyObject *self, PyObject *args, PyObject *kwargs)
     return NULL;
 }
 
-static PyMethodDef only_in_main_def = {
-    "only_in_main", (PyCFunction)(void (*)(void))only_in_main,
-    METH_VARARGS | METH_KEYWORDS, NULL};
+static PyMethodDef only_in_main_def = {"only_in_main",
+                                       (PyCFunction)(void (*)(void))only_in_main,
+                                       METH_VARARGS | METH_KEYWORDS, NULL};
 
 static int
 replace_setters(PyObject *module)
@@ -86,9 +86,8 @@ set_wakeup_fd(PyObject *self, PyObject *args, PyObject *kwargs)
     int fd;
     int warn = 1;
     sipy_loader *loader = PyCapsule_GetPointer(self, capsule_name);
-    if (loader == NULL ||
-        !PyArg_ParseTupleAndKeywords(args, kwargs, "i|$p:set_wakeup_fd", names, &fd,
-                                     &warn)) {
+    if (loader == NULL || !PyArg_ParseTupleAndKeywords(args, kwargs, "i|$p:set_wakeup_fd",
+                                                       names, &fd, &warn)) {
         return NULL;
     }
     int before = loader->wakeup_fd;
@@ -106,8 +105,7 @@ static int
 replace_wakeup(PyObject *module, PyObject *capsule)
 {
     PyObject *function = PyCFunction_New(&set_wakeup_fd_def, capsule);
-    int result =
-        function ? PyObject_SetAttrString(module, "set_wakeup_fd", function) : -1;
+    int result = function ? PyObject_SetAttrString(module, "set_wakeup_fd", function) : -1;
     Py_XDECREF(function);
     return result;
 }

@@ -181,8 +181,8 @@ fill(int to, int from, uint64_t size, const si_elf_patch *patch)
 /* Maps what the copy never writes from the original and frees the copy's memory of it.
  * Where that is refused the copy just stays larger. */
 static void
-share_with_original(sipy_copy *copy, int original, int image_fd,
-                    const si_elf_image *image, const si_elf_patch *patch)
+share_with_original(sipy_copy *copy, int original, int image_fd, const si_elf_image *image,
+                    const si_elf_patch *patch)
 {
     struct link_map *map;
     uint64_t cursor = 0;
@@ -211,8 +211,7 @@ open_flags(sipy_copy *copy)
 }
 
 static int
-reserve_static_tls(sipy_copy *copy, const si_elf_image *image,
-                   char reason[SIPY_MAX_REASON])
+reserve_static_tls(sipy_copy *copy, const si_elf_image *image, char reason[SIPY_MAX_REASON])
 {
     int64_t size = image->static_tls ? (int64_t)image->tls_size : 0;
     if (si_add_seq_cst(&static_tls_used, size) + size > STATIC_TLS_BUDGET) {
@@ -286,8 +285,7 @@ prepare(sipy_batch *batch, prepared *p, char reason[SIPY_MAX_REASON])
         snprintf(reason, SIPY_MAX_REASON, "the file is empty");
         return -1;
     }
-    p->bytes =
-        mmap(NULL, (size_t)copy->file.size, PROT_READ, MAP_PRIVATE, p->original, 0);
+    p->bytes = mmap(NULL, (size_t)copy->file.size, PROT_READ, MAP_PRIVATE, p->original, 0);
     if (p->bytes == MAP_FAILED) {
         snprintf(reason, SIPY_MAX_REASON, "cannot read it: %s", strerror(errno));
         return -1;
@@ -302,8 +300,7 @@ prepare(sipy_batch *batch, prepared *p, char reason[SIPY_MAX_REASON])
     si_status status = plan_copy(p, &needed, &why);
     sipy_needed_fini(&needed);
     if (status != SI_OK) {
-        snprintf(reason, SIPY_MAX_REASON, "%s%s",
-                 status == SI_INVALID ? "the file " : "",
+        snprintf(reason, SIPY_MAX_REASON, "%s%s", status == SI_INVALID ? "the file " : "",
                  status == SI_INVALID ? why : "no memory");
         return -1;
     }
@@ -372,8 +369,7 @@ sipy_batch_add(sipy_batch *batch, int fd, const sipy_file_id *file, const char *
 
 /* dlerror's text with the path of the original for the name of its copy. */
 static void
-explain_dlerror(const sipy_batch *batch, const sipy_copy *top,
-                char reason[SIPY_MAX_REASON])
+explain_dlerror(const sipy_batch *batch, const sipy_copy *top, char reason[SIPY_MAX_REASON])
 {
     const char *text = dlerror();
     text = text != NULL ? text : "the dynamic linker gave no reason";

@@ -31,7 +31,7 @@ typedef struct sipy_file_id {
 /* A single-phase module that has been initialised. */
 typedef struct sipy_single {
     struct sipy_single *next;
-    char *name; /* full name */
+    char *name;       /* full name */
     PyModuleDef *def; /* NULL: it has two phases, or failed */
     PyObject *dict;   /* contents right after initialisation, or NULL: initialise again */
 } sipy_single;
@@ -46,14 +46,14 @@ typedef struct sipy_copy {
     sipy_loader *loader;
     struct sipy_copy *next; /* [home] */
     sipy_file_id file;
-    char *path;        /* of the original */
-    char *image_path;  /* under which the dynamic linker knows it; never used again */
-    char *label;       /* what messages call it: module name or file name */
-    void *handle;      /* of dlopen */
-    uint64_t size;     /* bytes of the image that are not shared with the file */
-    int64_t static_tls; /* bytes of static thread-local memory */
-    bool global;       /* [home] was loaded with RTLD_GLOBAL: later copies search it */
-    sipy_single *singles;             /* [home] */
+    char *path;           /* of the original */
+    char *image_path;     /* under which the dynamic linker knows it; never used again */
+    char *label;          /* what messages call it: module name or file name */
+    void *handle;         /* of dlopen */
+    uint64_t size;        /* bytes of the image that are not shared with the file */
+    int64_t static_tls;   /* bytes of static thread-local memory */
+    bool global;          /* [home] was loaded with RTLD_GLOBAL: later copies search it */
+    sipy_single *singles; /* [home] */
     sipy_registration *registrations; /* [home] */
 } sipy_copy;
 
@@ -77,11 +77,12 @@ typedef struct sipy_key {
 } sipy_key;
 
 struct sipy_loader {
-    int64_t id;                  /* of the interpreter */
-    PyInterpreterState *native;  /* only inside the gate or attached */
-    PyObject *create_dynamic;    /* [home] CPython's own, strong */
-    sipy_copy *copies;           /* [home] newest first */
-    int wakeup_fd;               /* [home] what signal.set_wakeup_fd was given */
+    int64_t id;                 /* of the interpreter */
+    PyInterpreterState *native; /* only inside the gate or attached */
+    PyObject *create_dynamic;   /* [home] CPython's own, strong */
+    sipy_copy *copies;          /* [home] newest first */
+    int wakeup_fd;              /* [home] what signal.set_wakeup_fd was given */
+    bool atexit_registered;     /* [home] */
     si_gate gate;
     si_atomic_u32 ended;
     si_mutex mu;
@@ -134,11 +135,11 @@ typedef enum sipy_support {
     SIPY_SUPPORT_SYSTEM = 3,   /* does not, and a copy would not help */
 } sipy_support;
 
-/* Reads it from the file, or from what is remembered of it. init_name stands
- * behind "PyInit" in its function. -> verdict, or -1 with the cause in reason (damaged file) */
+/* Reads it from the file, or from what is remembered of it. init_name stands behind
+ * "PyInit" in its function. -> verdict, or -1 with the cause in reason (damaged file) */
 int
-sipy_support_of(int fd, const sipy_file_id *file, const char *path,
-                const char *init_name, char reason[SIPY_MAX_REASON]);
+sipy_support_of(int fd, const sipy_file_id *file, const char *path, const char *init_name,
+                char reason[SIPY_MAX_REASON]);
 
 /* Remembers a verdict for the process. Any thread. */
 void

@@ -3,9 +3,10 @@
  * The hook replaces one C function, _imp.create_dynamic: finders, loaders, specs and all
  * imports of Python code stay CPython's own and cost what they did.
  *
- * Life       OPEN gate -> ending (closed, drained) -> ended. ended runs what copies have
- *            registered for the end; after it their code still may run in threads that
- *            they started, but finds every way into the interpreter closed.
+ * Life       OPEN gate -> CLOSED by CPython's callback near the interpreter's end. After
+ *            that the copies' code still may run in threads that they started, but finds
+ *            every way into the interpreter shut. sipy_loader_ending closes the gate only
+ *            to look, and opens it again.
  * Lock order gate and mu are leaves.
  */
 #include "binding/loader/loader.h"
@@ -19,6 +20,7 @@
 
 #include "binding/loader/copy.h"
 #include "core/base/alloc.h"
+#include "core/platform/clock.h"
 
 static const char capsule_name[] = "subinterpreters.loader";
 
@@ -42,6 +44,7 @@ sipy_import_error(PyObject *name, PyObject *path, const char *reason)
 /* What one import is about. */
 typedef struct request {
     sipy_loader *loader;
+    PyObject *self; /* capsule of the loader */
     PyObject *spec;
     PyObject *name;
     PyObject *path;
@@ -63,8 +66,7 @@ init_name_of(PyObject *name)
         return NULL;
     }
     bool ascii = PyUnicode_IS_ASCII(last);
-    PyObject *encoded =
-        PyUnicode_AsEncodedString(last, ascii ? "ascii" : "punycode", NULL);
+    PyObject *encoded = PyUnicode_AsEncodedString(last, ascii ? "ascii" : "punycode", NULL);
     Py_DECREF(last);
     if (encoded == NULL) {
         return NULL;
@@ -89,12 +91,67 @@ load_normally(const request *r)
     return PyObject_CallOneArg(r->loader->create_dynamic, r->spec);
 }
 
+/* Nobody comes in any more, and those who wait at the gate see that it has ended. */
+static void
+shut(sipy_loader *loader)
+{
+    si_store_release(&loader->ended, 1);
+    si_gate_end(&loader->gate);
+}
+
+/* Runs among the last functions of the interpreter's atexit module: CPython has joined the
+ * interpreter's threads, and next it insists that no other thread state exists. Who is
+ * inside is waited for; sipy_loader_ending has seen to it that this does not take long.
+ */
+static PyObject *
+last_atexit(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    sipy_loader *loader = PyCapsule_GetPointer(self, capsule_name);
+    if (loader == NULL) {
+        return NULL;
+    }
+    if (si_gate_close(&loader->gate, false) == SI_OK) {
+        PyThreadState *ts = PyEval_SaveThread();
+        while (si_gate_drain(&loader->gate, SI_FOREVER) != SI_OK) {
+            /* A signal: its handler runs in the main interpreter. */
+        }
+        shut(loader);
+        PyEval_RestoreThread(ts);
+    }
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef last_atexit_def = {"last_atexit", last_atexit, METH_NOARGS, NULL};
+
+/* Has last_atexit called; what is registered later runs earlier. Done for the first
+ * copy: it needs an import. -> 0 | -1 with an exception */
+static int
+register_atexit(sipy_loader *loader, PyObject *capsule)
+{
+    if (loader->atexit_registered) {
+        return 0;
+    }
+    PyObject *function = PyCFunction_New(&last_atexit_def, capsule);
+    PyObject *atexit = function ? PyImport_ImportModule("atexit") : NULL;
+    PyObject *result =
+        atexit ? PyObject_CallMethod(atexit, "register", "O", function) : NULL;
+    Py_XDECREF(function);
+    Py_XDECREF(atexit);
+    Py_XDECREF(result);
+    loader->atexit_registered = result != NULL;
+    return result != NULL ? 0 : -1;
+}
+
 static PyObject *
 load_copy(request *r, bool unsure)
 {
     char reason[SIPY_MAX_REASON];
     sipy_copy *copy = sipy_copy_find(r->loader, &r->file);
     bool fresh = copy == NULL;
+    if (fresh && register_atexit(r->loader, r->self) < 0) {
+        return NULL;
+    }
     if (fresh) {
         const char *label = PyUnicode_AsUTF8(r->name);
         if (label == NULL) {
@@ -161,7 +218,7 @@ load(request *r)
 static PyObject *
 create_dynamic(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
 {
-    request r = {.fd = -1};
+    request r = {.self = self, .fd = -1};
     PyObject *result = NULL;
     r.loader = PyCapsule_GetPointer(self, capsule_name);
     if (r.loader == NULL) {
@@ -203,22 +260,21 @@ static PyMethodDef create_dynamic_def = {
     "not support several interpreters from a\nprivate copy of its library.",
 };
 
-/* CPython ends the interpreter; if nobody called sipy_loader_ending, take the last
- * chance to keep library threads out. Those that are inside cannot be waited for. */
+/* CPython clears the interpreter; its modules are gone. If somebody has emptied atexit,
+ * this is where the gate closes, and who is inside cannot be waited for any more. */
 static void
 interpreter_ends(void *data)
 {
     sipy_loader *loader = data;
-    /* SI_CLOSED: sipy_loader_ending has done it, as it should be. */
-    si_status closed = si_gate_close(&loader->gate, false);
-    (void)closed;
+    if (si_gate_close(&loader->gate, false) == SI_OK) {
+        shut(loader);
+    }
     Py_CLEAR(loader->create_dynamic);
     for (sipy_copy *copy = loader->copies; copy != NULL; copy = copy->next) {
         for (sipy_single *s = copy->singles; s != NULL; s = s->next) {
             Py_CLEAR(s->dict);
         }
     }
-    si_store_release(&loader->ended, 1);
 }
 
 int
@@ -234,30 +290,30 @@ sipy_loader_install(sipy_loader **out)
     PyObject *capsule = PyCapsule_New(loader, capsule_name, NULL);
     PyObject *hook = capsule ? PyCFunction_New(&create_dynamic_def, capsule) : NULL;
     PyObject *imp = hook ? PyImport_ImportModule("_imp") : NULL;
-    Py_XDECREF(capsule);
     if (imp != NULL) {
         loader->create_dynamic = PyObject_GetAttrString(imp, "create_dynamic");
     }
-    if (loader->create_dynamic == NULL ||
-        sipy_compat_at_end(loader->native, interpreter_ends, loader) < 0 ||
-        PyObject_SetAttrString(imp, "create_dynamic", hook) < 0 ||
-        sipy_builtin_install(loader, imp) < 0) {
-        Py_XDECREF(hook);
-        Py_XDECREF(imp);
-        return -1; /* the callback may refer to the loader: it stays */
+    int result = loader->create_dynamic == NULL ||
+                         sipy_compat_at_end(loader->native, interpreter_ends, loader) < 0 ||
+                         PyObject_SetAttrString(imp, "create_dynamic", hook) < 0 ||
+                         sipy_builtin_install(loader, imp) < 0
+                     ? -1
+                     : 0;
+    Py_XDECREF(capsule);
+    Py_XDECREF(hook);
+    Py_XDECREF(imp);
+    if (result < 0) {
+        return -1; /* the callbacks may refer to the loader: it stays */
     }
-    Py_DECREF(hook);
-    Py_DECREF(imp);
     *out = loader;
     return 0;
 }
 
 si_status
-sipy_loader_ending(sipy_loader *loader, int64_t deadline_ns,
-                   char keeper[SIPY_KEEPER_SIZE])
+sipy_loader_ending(sipy_loader *loader, int64_t deadline_ns, char keeper[SIPY_KEEPER_SIZE])
 {
     if (si_gate_close(&loader->gate, false) != SI_OK) {
-        return SI_OK; /* closed already */
+        return SI_OK; /* it has ended */
     }
     PyThreadState *ts = PyEval_SaveThread();
     si_status status = si_gate_drain(&loader->gate, deadline_ns);
@@ -266,16 +322,22 @@ sipy_loader_ending(sipy_loader *loader, int64_t deadline_ns,
         snprintf(keeper, SIPY_KEEPER_SIZE, "%s",
                  loader->guests != NULL ? loader->guests->copy->label : "a library");
         si_mutex_unlock(&loader->mu);
-        si_gate_reopen(&loader->gate);
     }
+    si_gate_reopen(&loader->gate);
     PyEval_RestoreThread(ts);
     return status;
 }
 
-void
-sipy_loader_resume(sipy_loader *loader)
+int
+sipy_loader_guests(sipy_loader *loader)
 {
-    si_gate_reopen(&loader->gate);
+    int count = 0;
+    si_mutex_lock(&loader->mu);
+    for (const sipy_guest *guest = loader->guests; guest != NULL; guest = guest->next) {
+        count++;
+    }
+    si_mutex_unlock(&loader->mu);
+    return count;
 }
 
 void

@@ -27,19 +27,19 @@ sipy_loader_install(sipy_loader **loader);
 
 #define SIPY_KEEPER_SIZE 256
 
-/* Keeps threads that libraries have started from entering the interpreter from now on
- * and waits until those that are inside have left. Attached to the interpreter, with
- * no lock held; other threads of it run meanwhile. Idempotent.
+/* Whether the interpreter can end: waits until no thread that a library has started is
+ * inside. Those that come meanwhile wait for the outcome. Attached to the interpreter,
+ * with no lock held; other threads of it run meanwhile. After SI_OK, library threads may
+ * come in again while the interpreter joins its own, until CPython calls us back.
  * -> SI_OK | SI_TIMEOUT (si_now_ns passed deadline_ns) or SI_INTERRUPTED: keeper names
  * the library that is still inside, and everything is as before the call */
 SI_NODISCARD si_status
-sipy_loader_ending(sipy_loader *loader, int64_t deadline_ns,
-                   char keeper[SIPY_KEEPER_SIZE]);
+sipy_loader_ending(sipy_loader *loader, int64_t deadline_ns, char keeper[SIPY_KEEPER_SIZE]);
 
-/* Takes back a successful sipy_loader_ending, if the interpreter is not ended after
- * all. Any thread. */
-void
-sipy_loader_resume(sipy_loader *loader);
+/* How many thread states of the interpreter belong to threads of libraries. Any thread
+ * while the interpreter lives. */
+int
+sipy_loader_guests(sipy_loader *loader);
 
 /* Runs what copies have registered for the end of Python and gives their thread-local
  * keys back. Any thread, after the interpreter is gone. Idempotent. */

@@ -150,8 +150,7 @@ static PyObject *
 again(sipy_copy *copy, sipy_single *single, PyObject *name)
 {
     PyObject *module = PyModule_NewObject(name);
-    if (module == NULL ||
-        PyDict_Update(PyModule_GetDict(module), single->dict) < 0 ||
+    if (module == NULL || PyDict_Update(PyModule_GetDict(module), single->dict) < 0 ||
         register_single(copy, module, single->def) < 0) {
         Py_XDECREF(module);
         return NULL;
@@ -180,8 +179,7 @@ int
 sipy_module_declare(PyModuleDef *def)
 {
     static const raw_slot none;
-    const raw_slot *slots =
-        def->m_slots != NULL ? (const raw_slot *)def->m_slots : &none;
+    const raw_slot *slots = def->m_slots != NULL ? (const raw_slot *)def->m_slots : &none;
     if (!declares_support(slots)) {
         raw_slot *changed = declare_support(slots);
         if (changed == NULL) {
@@ -213,8 +211,7 @@ call_init(PyObject *(*init)(void), const char *name)
     if (result == NULL) {
         if (!PyErr_Occurred()) {
             PyErr_Format(PyExc_SystemError,
-                         "initialization of %s failed without raising an exception",
-                         name);
+                         "initialization of %s failed without raising an exception", name);
         }
         return NULL;
     }
@@ -315,9 +312,8 @@ sipy_module_create(sipy_copy *copy, PyObject *spec, PyObject *name, PyObject *pa
 {
     bool unneeded = *declared;
     PyObject *module;
-    void *function = sipy_compat_has_exports()
-                         ? find_function(copy, "PyModExport", init_name)
-                         : NULL;
+    void *function =
+        sipy_compat_has_exports() ? find_function(copy, "PyModExport", init_name) : NULL;
     if (function != NULL) {
         module = from_export(copy, function, spec, &unneeded);
     }

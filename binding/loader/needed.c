@@ -130,8 +130,8 @@ find_library(const si_elf_image *image, const char *origin, const char *name,
     uint64_t cursor = 0;
     const char *runpath = si_elf_next_string(image, DT_RUNPATH, &cursor);
     cursor = 0;
-    const char *rpath = runpath == NULL ? si_elf_next_string(image, DT_RPATH, &cursor)
-                                        : NULL;
+    const char *rpath =
+        runpath == NULL ? si_elf_next_string(image, DT_RPATH, &cursor) : NULL;
     const char *search[4] = {rpath, getenv("LD_LIBRARY_PATH"), runpath, system_folders};
     *found = (library){.fd = -1};
     if (strchr(name, '/') != NULL) {
@@ -140,8 +140,7 @@ find_library(const si_elf_image *image, const char *origin, const char *name,
         found->bundled = strchr(name, '$') != NULL;
     }
     for (int i = 0; i < 4 && found->path == NULL; i++) {
-        char *folders =
-            search[i] != NULL ? si_elf_expand_origin(search[i], origin) : NULL;
+        char *folders = search[i] != NULL ? si_elf_expand_origin(search[i], origin) : NULL;
         if (folders != NULL) {
             found->path = find_in(folders, strlen(folders), name, &found->fd);
             found->bundled = strchr(search[i], '$') != NULL;

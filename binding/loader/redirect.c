@@ -18,6 +18,7 @@
 #include "binding/loader/copy.h"
 #include "core/base/alloc.h"
 #include "core/elf/patch.h"
+#include "core/platform/clock.h"
 
 /* One PyGILState_Ensure ... PyGILState_Release of this thread that attached it to a
  * thread state other than one it had anyway. Kept per thread: PyGILState_STATE has no
@@ -62,8 +63,22 @@ stop_thread(void)
     }
 }
 
+/* Enters the gate of the interpreter; stops the thread if it has ended. While it is only
+ * being looked whether it can end, waits for the outcome. Not attached. */
+static void
+enter_or_stop(sipy_loader *loader)
+{
+    while (si_gate_enter(&loader->gate) != SI_OK) {
+        si_status status = si_gate_wait_end(&loader->gate, SI_FOREVER);
+        if (status == SI_OK && si_load_acquire(&loader->ended)) {
+            stop_thread();
+        }
+    }
+}
+
 /* A new thread state of the copy's interpreter, with its guest on the list and counted
- * at the gate; NULL: no memory. Stops the thread if the interpreter is ending. */
+ * at the gate; NULL: no memory. Stops the thread if the interpreter has ended. Not
+ * attached, unless to this interpreter. */
 static sipy_guest *
 guest_new(sipy_copy *copy)
 {
@@ -72,10 +87,7 @@ guest_new(sipy_copy *copy)
     if (guest == NULL) {
         return NULL;
     }
-    if (si_gate_enter(&loader->gate) != SI_OK) {
-        si_free(guest);
-        stop_thread();
-    }
+    enter_or_stop(loader);
     guest->copy = copy;
     guest->ts = PyThreadState_New(loader->native);
     if (guest->ts == NULL) {
@@ -157,6 +169,9 @@ gilstate_ensure(sipy_copy *copy)
         PyEval_RestoreThread(own);
         return PyGILState_UNLOCKED;
     }
+    if (current != NULL) {
+        PyEval_SaveThread();
+    }
     visit *v = si_calloc(sizeof *v);
     if (v != NULL) {
         v->guest = own == NULL ? guest_new(copy) : NULL;
@@ -170,9 +185,6 @@ gilstate_ensure(sipy_copy *copy)
     v->depth = 1;
     v->outer = visits;
     visits = v;
-    if (current != NULL) {
-        PyEval_SaveThread();
-    }
     PyEval_RestoreThread(v->ts);
     return PyGILState_UNLOCKED;
 }
@@ -225,8 +237,7 @@ gilstate_this_thread(sipy_copy *copy)
     if (belongs(copy->loader, current)) {
         return current;
     }
-    return si_load_acquire(&copy->loader->ended) ? NULL
-                                                 : own_thread_state(copy->loader);
+    return si_load_acquire(&copy->loader->ended) ? NULL : own_thread_state(copy->loader);
 }
 
 static int
@@ -241,7 +252,14 @@ thread_state_new(PyInterpreterState *native, sipy_copy *copy)
     if (native != copy->loader->native) {
         return PyThreadState_New(native);
     }
+    PyThreadState *current = sipy_compat_current();
+    if (current != NULL) {
+        PyEval_SaveThread(); /* the gate may make us wait */
+    }
     sipy_guest *guest = guest_new(copy);
+    if (current != NULL) {
+        PyEval_RestoreThread(current);
+    }
     return guest != NULL ? guest->ts : NULL;
 }
 
@@ -271,8 +289,16 @@ static int
 add_pending_call(int (*function)(void *), void *argument, sipy_copy *copy)
 {
     sipy_loader *loader = copy->loader;
-    if (si_gate_enter(&loader->gate) != SI_OK) {
-        return 0; /* what the call would clean up has ended with the interpreter */
+    PyThreadState *current = sipy_compat_current();
+    if (belongs(loader, current)) {
+        return sipy_compat_add_pending(loader->native, function, argument);
+    }
+    while (si_gate_enter(&loader->gate) != SI_OK) {
+        if (current != NULL || si_load_acquire(&loader->ended)) {
+            return 0; /* what the call would clean up ends with the interpreter */
+        }
+        si_status status = si_gate_wait_end(&loader->gate, SI_FOREVER);
+        (void)status; /* interrupted, open or ended: look again */
     }
     int result = sipy_compat_add_pending(loader->native, function, argument);
     si_gate_leave(&loader->gate);
@@ -303,7 +329,7 @@ is_initialized(sipy_copy *copy)
 static int
 is_finalizing(sipy_copy *copy)
 {
-    return sipy_compat_runtime_finalizing() || si_gate_is_closed(&copy->loader->gate);
+    return sipy_compat_runtime_finalizing() || si_load_acquire(&copy->loader->ended);
 }
 
 /* Thread-local keys are few in a process and libraries do not give them back. */
@@ -391,8 +417,7 @@ address_info(const void *address, Dl_info *info, sipy_copy *copy)
     return found;
 }
 
-#define REDIRECT(symbol, function, argument) \
-    {symbol, (uintptr_t)(function), argument}
+#define REDIRECT(symbol, function, argument) {symbol, (uintptr_t)(function), argument}
 
 const si_elf_redirect *
 sipy_redirects(size_t *count)

@@ -192,8 +192,8 @@ is_standard(const char *path)
 }
 
 int
-sipy_support_of(int fd, const sipy_file_id *file, const char *path,
-                const char *init_name, char reason[SIPY_MAX_REASON])
+sipy_support_of(int fd, const sipy_file_id *file, const char *path, const char *init_name,
+                char reason[SIPY_MAX_REASON])
 {
     sipy_support support = recall(file);
     if (support != SIPY_SUPPORT_UNKNOWN) {

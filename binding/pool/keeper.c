@@ -56,8 +56,7 @@ look(sipy_pool *pool, int64_t *next_ns)
             (void)sipy_pool_give_up(pool, due.job);
         }
         else {
-            (void)sipy_pool_interrupt(pool, due.job, SIPY_OUT_OF_TIME,
-                                      PyExc_TimeoutError);
+            (void)sipy_pool_interrupt(pool, due.job, SIPY_OUT_OF_TIME, PyExc_TimeoutError);
         }
         si_task_drop(&due.job->task);
     }

@@ -246,9 +246,8 @@ execution_failed(const sipy_pool *pool, const sipy_job *job, sipy_home *home,
     }
     PyObject *error = take_exception();
     PyObject *note = PyUnicode_FromFormat(
-        "task %llu of %s, in worker %u (interpreter %lld)",
-        (unsigned long long)job->number, pool->name, job->worker,
-        (long long)job->interp_id);
+        "task %llu of %s, in worker %u (interpreter %lld)", (unsigned long long)job->number,
+        pool->name, job->worker, (long long)job->interp_id);
     PyObject *done =
         note == NULL ? NULL : PyObject_CallMethod(error, "add_note", "O", note);
     Py_XDECREF(note);
@@ -306,8 +305,8 @@ sipy_pool_broken(sipy_pool *pool, sipy_state *state)
         cause = take_exception();
         if (!pool->reported) {
             pool->reported = true;
-            PyObject *done = PyObject_CallMethod(state->BrokenInterpreterPool, "_report",
-                                                 "O", cause);
+            PyObject *done =
+                PyObject_CallMethod(state->BrokenInterpreterPool, "_report", "O", cause);
             if (done == NULL) {
                 PyErr_WriteUnraisable(state->BrokenInterpreterPool);
             }
@@ -337,8 +336,7 @@ exception_of(sipy_pool *pool, const sipy_job *job, sipy_home *home, sipy_state *
         case SIPY_NOT_REBUILT:
             failed = caused_by(state->NotShareableError,
                                "the call could not be unpickled in the worker", failed);
-            return caused_by(state->NotShareableError,
-                             "args not shareable", failed);
+            return caused_by(state->NotShareableError, "args not shareable", failed);
         case SIPY_NOT_RETURNED:
             return caused_by(state->NotShareableError, "the result cannot be sent back",
                              failed);

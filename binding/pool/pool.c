@@ -242,8 +242,8 @@ end_unrun(sipy_job *job, sipy_outcome outcome)
 {
     if (si_task_claim(&job->task)) {
         job->outcome = outcome;
-        si_task_finish(&job->task, outcome == SIPY_BROKEN ? SI_TASK_DONE
-                                                          : SI_TASK_CANCELLED);
+        si_task_finish(&job->task,
+                       outcome == SIPY_BROKEN ? SI_TASK_DONE : SI_TASK_CANCELLED);
     }
     si_task_drop(&job->task);
 }
@@ -340,7 +340,8 @@ sipy_pool_give_up(sipy_pool *pool, sipy_job *job)
     /* A worker stops running a job with a timeout under mu, so it cannot go meanwhile. */
     si_mutex_lock(&pool->mu);
     sipy_worker *worker = pool->workers;
-    while (worker != NULL && si_load_acquire(&worker->current) != (uint64_t)(uintptr_t)job) {
+    while (worker != NULL &&
+           si_load_acquire(&worker->current) != (uint64_t)(uintptr_t)job) {
         worker = worker->next;
     }
     bool mine = worker != NULL && si_task_claim(&job->task);

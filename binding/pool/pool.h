@@ -39,7 +39,7 @@ typedef enum sipy_ask {
 } sipy_ask;
 
 typedef struct sipy_job {
-    si_task task; /* first */
+    si_task task;         /* first */
     int64_t timeout_ns;   /* 0: none */
     int64_t submitted_ns; /* when it was put */
     int64_t run_ns;       /* how long it ran */
@@ -89,22 +89,22 @@ struct sipy_pool {
     int64_t idle_ns;     /* a worker without work for so long ends; 0: never */
     uint64_t max_tasks;  /* a worker ends after so many; 0: never */
     char *name;
-    sipy_interp *owner;   /* a reference */
-    sipy_image preload;   /* a list of module names; empty: none */
+    sipy_interp *owner;     /* a reference */
+    sipy_image preload;     /* a list of module names; empty: none */
     sipy_image initializer; /* a call; empty: none */
     si_task_queue queue;
-    si_atomic_u32 idle;     /* workers that have no job, those that start included */
-    si_atomic_u32 alive;    /* workers that count; written under mu */
-    si_atomic_u64 jobs;     /* numbers the jobs */
-    si_atomic_u32 broken;   /* 1: failure and text below are set, for good */
-    si_task gone;           /* ends when the pool is closed and no worker is left */
+    si_atomic_u32 idle;   /* workers that have no job, those that start included */
+    si_atomic_u32 alive;  /* workers that count; written under mu */
+    si_atomic_u64 jobs;   /* numbers the jobs */
+    si_atomic_u32 broken; /* 1: failure and text below are set, for good */
+    si_task gone;         /* ends when the pool is closed and no worker is left */
     si_mutex mu;
     sipy_pool *next SI_GUARDED_BY(pools_mu); /* all pools of the process */
     sipy_pool *prev SI_GUARDED_BY(pools_mu);
     sipy_worker *workers SI_GUARDED_BY(mu);
-    uint32_t numbers SI_GUARDED_BY(mu); /* workers so far */
+    uint32_t numbers SI_GUARDED_BY(mu);  /* workers so far */
     uint32_t replaced SI_GUARDED_BY(mu); /* of which stuck ones */
-    sipy_failure broken_failure;        /* written before broken */
+    sipy_failure broken_failure;         /* written before broken */
     char broken_text[256];
     bool reported; /* somebody was told in the log; only attached to the owner */
     bool keeper_runs SI_GUARDED_BY(mu);

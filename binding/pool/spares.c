@@ -25,13 +25,14 @@ static sipy_interp *ready[MOST] SI_GUARDED_BY(spares_mu); /* reference and handl
 static size_t ready_count SI_GUARDED_BY(spares_mu);
 static size_t wanted SI_GUARDED_BY(spares_mu);
 static bool thread_runs SI_GUARDED_BY(spares_mu);
-static bool failing SI_GUARDED_BY(spares_mu); /* the last one could not be made */
+static bool failing SI_GUARDED_BY(spares_mu);     /* the last one could not be made */
 static uint64_t edition SI_GUARDED_BY(spares_mu); /* counts sipy_spares_renew */
 static si_waiter *maker SI_GUARDED_BY(spares_mu); /* the thread sleeps, or NULL */
 static si_atomic_u32 ends; /* of the thread; a futex for those who wait for it */
 static sipy_image preload SI_GUARDED_BY(spares_mu);
 static _Thread_local bool making; /* this thread makes a spare */
-static si_atomic_i64 hidden_from = INT64_MAX; /* ids from here on may be one in the making */
+static si_atomic_i64 hidden_from =
+    INT64_MAX; /* ids from here on may be one in the making */
 
 static void
 kick(si_waiter *w, bool sleeps)
@@ -414,8 +415,7 @@ encode_names(const sipy_state *state, PyObject *names, sipy_image *out)
     int result = list == NULL || home == NULL ? -1 : 0;
     for (Py_ssize_t i = 0; result == 0 && i < PyList_GET_SIZE(list); i++) {
         if (!PyUnicode_CheckExact(PyList_GET_ITEM(list, i))) {
-            PyErr_SetString(PyExc_TypeError,
-                            "preload must be an iterable of module names");
+            PyErr_SetString(PyExc_TypeError, "preload must be an iterable of module names");
             result = -1;
         }
     }

@@ -149,8 +149,8 @@ sipy_wait_for_task(si_task *task, sipy_interp *here, int64_t deadline_ns)
         if (ended || (alive == 0 && status == SI_OK)) {
             return 1;
         }
-        if (alive < 0 || (status == SI_INTERRUPTED && (sipy_interrupt_deliver(here) < 0 ||
-                                                       PyErr_CheckSignals() < 0))) {
+        if (alive < 0 || (status == SI_INTERRUPTED &&
+                          (sipy_interrupt_deliver(here) < 0 || PyErr_CheckSignals() < 0))) {
             return -1;
         }
         if (status == SI_TIMEOUT) {
@@ -299,9 +299,8 @@ static PyObject *
 future_running(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
     const future_object *self = as_future(op);
-    return PyBool_FromLong(
-        !has_ended(self) &&
-        (si_load_acquire(&self->job->task.word) & SI_TASK_RUNNING) != 0);
+    return PyBool_FromLong(!has_ended(self) &&
+                           (si_load_acquire(&self->job->task.word) & SI_TASK_RUNNING) != 0);
 }
 
 static PyObject *
@@ -360,8 +359,7 @@ PyObject *
 sipy_future_plain_result(PyObject *op)
 {
     future_object *self = as_future(op);
-    if (self->job == NULL || is_cancelled(self) ||
-        self->job->outcome != SIPY_RETURNED) {
+    if (self->job == NULL || is_cancelled(self) || self->job->outcome != SIPY_RETURNED) {
         return NULL;
     }
     if (settle(self, NULL) < 0) {
@@ -405,12 +403,13 @@ future_subscribe(PyObject *op, PyObject *arg)
 
 /* --- the type ------------------------------------------------------------------------ */
 
-PyDoc_STRVAR(result_doc,
-             "result($self, /, timeout=None)\n--\n\n"
-             "Wait for the task, at most timeout seconds, and return its result.\n\n"
-             "Raises what the task raised, with the traceback of the other interpreter as\n"
-             "its cause; TimeoutError if it has not ended in time, CancelledError if it was\n"
-             "cancelled or interrupted.");
+PyDoc_STRVAR(
+    result_doc,
+    "result($self, /, timeout=None)\n--\n\n"
+    "Wait for the task, at most timeout seconds, and return its result.\n\n"
+    "Raises what the task raised, with the traceback of the other interpreter as\n"
+    "its cause; TimeoutError if it has not ended in time, CancelledError if it was\n"
+    "cancelled or interrupted.");
 PyDoc_STRVAR(exception_doc,
              "exception($self, /, timeout=None)\n--\n\n"
              "Wait as result() does and return the task's exception, None if it has none.");
@@ -422,8 +421,9 @@ PyDoc_STRVAR(interrupt_doc,
              "Cancel the task; if it runs, raise KeyboardInterrupt in it.\n\n"
              "A task that ends by it is cancelled; one that catches it ends as it likes.\n"
              "Returns whether there was anything to stop. Does not wait.");
-PyDoc_STRVAR(cancelled_doc, "cancelled($self, /)\n--\n\n"
-                            "Whether it was cancelled, or ended by interrupt().");
+PyDoc_STRVAR(cancelled_doc,
+             "cancelled($self, /)\n--\n\n"
+             "Whether it was cancelled, or ended by interrupt().");
 PyDoc_STRVAR(running_doc, "running($self, /)\n--\n\nWhether a worker runs it now.");
 PyDoc_STRVAR(done_doc, "done($self, /)\n--\n\nWhether it has ended or was cancelled.");
 

@@ -39,8 +39,7 @@ outbox_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
         return NULL;
     }
     sipy_state *state = sipy_state_of_type(type);
-    outbox_object *self =
-        state == NULL ? NULL : (outbox_object *)type->tp_alloc(type, 0);
+    outbox_object *self = state == NULL ? NULL : (outbox_object *)type->tp_alloc(type, 0);
     if (self == NULL) {
         return NULL;
     }
@@ -113,8 +112,8 @@ deliver(PyObject *future, PyObject *name_done, PyObject *name_set)
         return 0;
     }
     PyObject *call = sipy_future_take_context(future);
-    PyObject *done = call == NULL ? Py_NewRef(Py_True)
-                                  : PyObject_CallMethodNoArgs(call, name_done);
+    PyObject *done =
+        call == NULL ? Py_NewRef(Py_True) : PyObject_CallMethodNoArgs(call, name_done);
     if (done == Py_False) {
         Py_SETREF(done, PyObject_CallMethodOneArg(call, name_set, result));
     }

@@ -77,8 +77,7 @@ encode_start(sipy_pool *pool, sipy_home *home, PyObject *initializer, PyObject *
     if (initializer == Py_None) {
         return 0;
     }
-    return sipy_encode_call(home->transfer, initializer,
-                            &PyTuple_GET_ITEM(initargs, 0),
+    return sipy_encode_call(home->transfer, initializer, &PyTuple_GET_ITEM(initargs, 0),
                             (size_t)PyTuple_GET_SIZE(initargs), NULL, SIPY_ASYNC,
                             &pool->initializer);
 }
@@ -375,8 +374,8 @@ sipy_map_chunk(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t na
     PyObject *results = PyList_New(0);
     for (Py_ssize_t i = 0; results != NULL && i < PyList_GET_SIZE(args[1]); i++) {
         PyObject *item = Py_NewRef(PyList_GET_ITEM(args[1], i));
-        PyObject *result = star ? PyObject_CallObject(args[0], item)
-                                : PyObject_CallOneArg(args[0], item);
+        PyObject *result =
+            star ? PyObject_CallObject(args[0], item) : PyObject_CallOneArg(args[0], item);
         Py_DECREF(item);
         if (result == NULL || PyList_Append(results, result) < 0) {
             sipy_worker *worker = sipy_worker_here();

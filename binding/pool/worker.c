@@ -168,7 +168,8 @@ wait_for_work(sipy_worker *worker)
     si_status status = SI_OK;
     si_waiter waiter;
     si_waiter_arm(&waiter);
-    int64_t deadline_ns = pool->idle_ns == 0 ? SI_FOREVER : si_deadline_after(pool->idle_ns);
+    int64_t deadline_ns =
+        pool->idle_ns == 0 ? SI_FOREVER : si_deadline_after(pool->idle_ns);
     Py_BEGIN_ALLOW_THREADS
     if (publish(interp, &waiter)) {
         status = si_task_queue_wait_get(&pool->queue, &waiter, deadline_ns);
@@ -185,8 +186,7 @@ next_job(sipy_worker *worker)
     sipy_pool *pool = worker->pool;
     sipy_interp *interp = worker->interp;
     bool tired = false;
-    while (si_load_acquire(&worker->listed) != 0 &&
-           !si_gate_is_closed(&interp->gate)) {
+    while (si_load_acquire(&worker->listed) != 0 && !si_gate_is_closed(&interp->gate)) {
         sipy_errands_run(interp);
         sipy_slots_reap(interp);
         (void)si_sub_seq_cst(&pool->idle, 1);

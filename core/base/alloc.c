@@ -1,3 +1,4 @@
+/* alloc.c — see alloc.h. */
 #include "core/base/alloc.h"
 
 #include <stdlib.h>

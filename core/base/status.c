@@ -1,3 +1,4 @@
+/* status.c — see status.h. */
 #include "core/base/status.h"
 
 const char *

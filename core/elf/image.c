@@ -1,3 +1,4 @@
+/* image.c — see image.h. */
 #include "core/elf/image.h"
 
 #include <elf.h>

@@ -1,3 +1,4 @@
+/* machine_x86_64.c — the x86-64 half of machine.h. */
 #include <elf.h>
 #include <string.h>
 

@@ -1,3 +1,4 @@
+/* patch.c — see patch.h. */
 /* Layout of the appended part, all of it page-aligned in file and memory alike:
  *   segment 1 (read, execute)  program headers | stubs | strings
  *   segment 2 (read, write)    dynamic section

@@ -1,3 +1,4 @@
+/* clock.c — see clock.h. */
 #include "core/platform/clock.h"
 
 #if defined(__linux__)

@@ -1,3 +1,4 @@
+/* waiter.c — see waiter.h. */
 #include "core/wait/waiter.h"
 
 #include "core/platform/futex.h"

@@ -22,7 +22,7 @@ def run(**options):
 
 @pytest.mark.skipif(
     sys.version_info < (3, 14),
-    reason="CPython 3.12 and 3.13 count the blocks that ended interpreters leave behind",
+    reason="3.12 and 3.13 count the blocks that ended interpreters leave behind",
 )
 @pytest.mark.parametrize("use", USES)
 def test_nothing_is_left_in_this_interpreter(use):

@@ -22,7 +22,7 @@ COMMON = """
             before = state()
             for _ in range(times): function()
             grown = [a - b for a, b in zip(state(), before)]
-            least = grown if least is None else [min(a, b) for a, b in zip(least, grown)]
+            least = [min(pair) for pair in zip(least or grown, grown)]
         print(*least)
     """
 
@@ -52,9 +52,7 @@ def grown(script, body):
     ],
 )
 def test_calls(script, use):
-    here, there, files, threads = grown(
-        script, f"\n    growth(lambda: ({use}))\n"
-    )
+    here, there, files, threads = grown(script, f"\n    growth(lambda: ({use}))\n")
     # Caches settle over some hundreds of failures; a real leak is one block for each.
     assert here < 200
     assert there < 200

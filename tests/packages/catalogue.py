@@ -556,7 +556,7 @@ import ijson.backends.yajl2_c as j
 result = list(j.items(b'{"a": [1, 2, {"b": 3}]}', "a.item"))
 """,
     "immutables": "import immutables; m = immutables.Map(a=1).set('b', 2); result = (sorted(m.items()), m.delete('a').get('a'))",
-    "jiter": "import jiter; result = jiter.from_json(b'{\"a\": [1, 2.5, null, \"\\xc3\\xa9\"]}')",
+    "jiter": 'import jiter; result = jiter.from_json(b\'{"a": [1, 2.5, null, "\\xc3\\xa9"]}\')',
     "kiwisolver": """
 import kiwisolver as k
 x, y, s = k.Variable("x"), k.Variable("y"), k.Solver()

@@ -29,9 +29,7 @@ def main() -> None:
         try:
             while time.monotonic() < end and not errors:
                 package = order.choice(PACKAGES)
-                worker.check(
-                    catalogue.ALL[package], interps[number], expected[package]
-                )
+                worker.check(catalogue.ALL[package], interps[number], expected[package])
                 rounds[number] += 1
         except BaseException as error:
             errors.append(error)

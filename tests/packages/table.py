@@ -90,7 +90,9 @@ def milliseconds(entry: dict[str, dict[str, object]], key: str) -> str:
 def table() -> str:
     found = {
         path.stem: json.loads(path.read_text())
-        for path in sorted(RESULTS.glob("*.json"), key=lambda p: int(p.stem.split(".")[1]))
+        for path in sorted(
+            RESULTS.glob("*.json"), key=lambda p: int(p.stem.split(".")[1])
+        )
     }
     columns = [data["python"] for data in found.values()]
     lines = [

@@ -75,7 +75,13 @@ def test_under_load():
         if not ALL_INSTALLED and not installed(package):
             pytest.skip(f"{package} is not installed")
     done = subprocess.run(
-        [sys.executable, "-X", "faulthandler", str(WORKER.with_name("stress.py")), "60"],
+        [
+            sys.executable,
+            "-X",
+            "faulthandler",
+            str(WORKER.with_name("stress.py")),
+            "60",
+        ],
         capture_output=True,
         text=True,
         errors="replace",

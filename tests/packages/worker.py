@@ -18,6 +18,7 @@ import subprocess
 import sys
 import threading
 import time
+import types
 from typing import TYPE_CHECKING
 
 import catalogue
@@ -54,7 +55,9 @@ def run(source: str, interp: Interpreter | None) -> str:
     )
     try:
         if interp is None:
-            exec(source, {"__name__": "work"})
+            fresh = types.ModuleType("__main__")
+            sys.modules["__main__"] = fresh
+            exec(source, fresh.__dict__)
         else:
             interp.exec(source)
     except BaseException:
@@ -158,7 +161,9 @@ def alone(source: str) -> dict[str, int]:
         started = int(file.read().rsplit(")", 1)[1].split()[19])
     ticks = os.sysconf("SC_CLK_TCK")
     return {
-        "time_ms": round((time.clock_gettime(time.CLOCK_BOOTTIME) - started / ticks) * 1000),
+        "time_ms": round(
+            (time.clock_gettime(time.CLOCK_BOOTTIME) - started / ticks) * 1000
+        ),
         "memory_kb": rss_kb(),
     }
 

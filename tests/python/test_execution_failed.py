@@ -286,7 +286,11 @@ class TestOtherBaseExceptions:
             ("bytearray(2**62)", "MemoryError", ""),
             ("class B(BaseException): pass\nraise B('b')", "B", "b"),
             ("raise StopIteration(1)", "StopIteration", "1"),
-            ("raise ExceptionGroup('g', [MemoryError()])", "ExceptionGroup", "g (1 sub-exception)"),
+            (
+                "raise ExceptionGroup('g', [MemoryError()])",
+                "ExceptionGroup",
+                "g (1 sub-exception)",
+            ),
         ],
     )
     def test_told_as_any_other(self, script, source, name, msg):
@@ -386,15 +390,18 @@ class TestHere:
             import gc, sys, subinterpreters
             interp = subinterpreters.create()
             def fail():
-                for source in ('1/0', 'raise ValueError("a\\\\0b")', 'raise MemoryError'):
+                for source in (
+                    '1/0', 'raise ValueError("a\\\\0b")', 'raise MemoryError'
+                ):
                     try:
                         interp.exec(source)
                     except subinterpreters.ExecutionFailed as exc:
                         str(exc), exc.original
             def blocks():
                 gc.collect()
-                there = '__import__("gc").collect(), __import__("sys").getallocatedblocks()'
-                return sys.getallocatedblocks(), interp.call(eval, there)[1]
+                interp.exec('import gc, sys; gc.collect()')
+                there = interp.call(eval, 'sys.getallocatedblocks()')
+                return sys.getallocatedblocks(), there
             for _ in range(1000): fail()
             before = blocks()
             for _ in range(500): fail()

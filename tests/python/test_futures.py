@@ -66,7 +66,11 @@ def test_the_same_object_each_time(pool):
 def test_states(pool, busy):
     future = pool.submit(abs, -1)
     assert busy.future.running()
-    assert (future.done(), future.running(), future.cancelled()) == (False, False, False)
+    assert (future.done(), future.running(), future.cancelled()) == (
+        False,
+        False,
+        False,
+    )
     with pytest.raises(concurrent.futures.TimeoutError):
         future.result(0.01)
     with pytest.raises(concurrent.futures.TimeoutError):
@@ -129,7 +133,7 @@ def test_repr(pool, busy):
     assert "finished" in repr(future)
 
 
-# --- interrupting -------------------------------------------------------------------------
+# --- interrupting ---
 
 
 def test_interrupt_a_loop(pool):
@@ -187,7 +191,7 @@ def test_interrupting_over_and_over(pool):
         assert pool.submit(abs, -1).result(LIMIT) == 1
 
 
-# --- wait, as_completed, callbacks ----------------------------------------------------------
+# --- wait, as_completed, callbacks ---
 
 
 def test_wait_for_all(pool):

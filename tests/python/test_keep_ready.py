@@ -60,8 +60,7 @@ def test_bad_names(bad):
         "s.keep_ready(3); s.keep_ready(1); s.keep_ready(0)",
         "s.keep_ready(2, preload=['asyncio']); import time; time.sleep(0.05)",
         "s.keep_ready(2); s.create(); import sys; sys.exit()",
-        "s.keep_ready(2); import threading;"
-        " threading.Thread(target=s.create).start()",
+        "s.keep_ready(2); import threading; threading.Thread(target=s.create).start()",
     ],
 )
 def test_exit_at_any_time(script, source):

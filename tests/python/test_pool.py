@@ -102,7 +102,7 @@ def test_a_worker_is_started_for_the_second_task(pool):
     held.let_go()
 
 
-# --- failures -----------------------------------------------------------------------------
+# --- failures ---
 
 
 def test_exception_keeps_its_type_and_says_where(pool):
@@ -195,7 +195,7 @@ def test_a_task_may_start_threads(pool):
     assert pool.submit(in_thread).result(LIMIT) == [1]
 
 
-# --- workers ------------------------------------------------------------------------------
+# --- workers ---
 
 
 def test_initializer_and_preload():
@@ -278,7 +278,7 @@ def test_bad_arguments(arguments):
         InterpreterPoolExecutor(**arguments)
 
 
-# --- timeouts, retries --------------------------------------------------------------------
+# --- timeouts, retries ---
 
 
 def test_timeout_stops_the_task_and_frees_the_worker():
@@ -304,7 +304,7 @@ def refuse(release):
 """
         release = subinterpreters.create_queue()
         future = pool.options(timeout=0.05).submit(
-            lambda r: (exec(refuses, globals()), refuse(r)), release
+            lambda r: (exec(refuses, globals()), eval("refuse")(r)), release
         )
         with pytest.raises(TimeoutError, match="replaced"):
             future.result(LIMIT)
@@ -342,7 +342,7 @@ def test_many_timeouts_hit_nobody_else():
         assert pool.stats()["replaced"] == 0
 
 
-# --- map ----------------------------------------------------------------------------------
+# --- map ---
 
 
 @pytest.mark.parametrize("chunksize", [None, 1, 7, 10_000])
@@ -400,7 +400,7 @@ def test_map_times_out(pool):
     held.release.put(None)
 
 
-# --- the end ------------------------------------------------------------------------------
+# --- the end ---
 
 
 def test_shutdown_waits():
@@ -537,5 +537,5 @@ def test_fork_leaves_a_usable_child(script):
 
 
 def test_os_exit_in_a_task(script):
-    source = SCRIPT_START + "    InterpreterPoolExecutor(1).submit(os._exit, 7).result()"
+    source = SCRIPT_START + "    InterpreterPoolExecutor(1).submit(os._exit, 7)"
     assert script.run(source).returncode == 7

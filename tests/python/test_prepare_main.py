@@ -135,7 +135,10 @@ class TestValues:
 
     def test_memoryview(self, interp):
         interp.prepare_main(x=memoryview(b"spam"))
-        assert interp.call(eval, "type(x).__name__, bytes(x)") == ("memoryview", b"spam")
+        assert interp.call(eval, "type(x).__name__, bytes(x)") == (
+            "memoryview",
+            b"spam",
+        )
         interp.exec("del x")
 
     def test_memoryview_is_the_same_memory(self, interp):
@@ -262,8 +265,7 @@ class TestRefused:
     def test_itself(self, interp):
         with pytest.raises(ExecutionFailed, match="interpreter already running"):
             interp.exec(
-                "import subinterpreters;"
-                "subinterpreters.get_current().prepare_main(x=1)"
+                "import subinterpreters;subinterpreters.get_current().prepare_main(x=1)"
             )
 
     def test_closed(self):

@@ -106,13 +106,13 @@ def told(exc):
 class TestWhere:
     """The error names the object and its place in the container."""
 
-    CASES = [
+    CASES = (
         (lambda bad: [1, bad], ["[1]"]),
         (lambda bad: (1, 2, bad), ["[2]"]),
         (lambda bad: {"key": bad}, ["'key'"]),
         (lambda bad: [0, {"a": (1, bad)}], ["[1]", "'a'"]),
         (lambda bad: {"a": [{"b": bad}]}, ["'a'", "[0]", "'b'"]),
-    ]
+    )
 
     @pytest.fixture
     def bad(self):

@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+
 class TestLiveInterpreters:
     @pytest.mark.parametrize("count", [1, 5])
     def test_idle(self, script, count):

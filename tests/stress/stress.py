@@ -205,7 +205,9 @@ class Worker:
         slot = self.pick()
         self.expect(not slot[0].is_running(), "an idle interpreter runs")
         self.expect(slot[0] in subinterpreters.list_all(), "it is not listed")
-        self.expect(subinterpreters.Interpreter(slot[0].id) is slot[0], "a second handle")
+        self.expect(
+            subinterpreters.Interpreter(slot[0].id) is slot[0], "a second handle"
+        )
         # Handles of the other threads' interpreters come and go meanwhile.
         for interp in subinterpreters.list_all():
             try:
@@ -363,7 +365,7 @@ class Stress:
         if self.failed.is_set():
             return
         # Those that put items lived until here, so nothing became unbound.
-        for index, queue in enumerate(self.queues):
+        for queue in self.queues:
             while not queue.empty():
                 thread, number, _ = queue.get_nowait()
                 self.ledger.got[0][thread, number] += 1

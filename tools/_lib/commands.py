@@ -27,7 +27,6 @@ has), then the C tests of core, unless PYTEST_ARGS choose among the tests."""
 
 # The conventions need to hold once, not once per version: see lint.
 ALL_TESTS = ["--ignore=tests/lint", "tests"]
-SLOW = [*ALL_TESTS, "--slow"]
 
 
 def py(arguments: Sequence[str]) -> int:
@@ -85,11 +84,11 @@ def ci(arguments: Sequence[str]) -> int:
         suites.heading(f"CPython {version}")
         missing = f"CPython {version} is not installed on this machine"
         total.add(suites.report(f"tests {version}", skip(missing)))
-    ready = _test_versions(on_machine, SLOW, total)
+    ready = _test_versions(on_machine, ALL_TESTS, total)
     builders = ready[-1:]
     for environment in builders:
         _core(environment, "plain", total)
-    ready += _test_versions([v for v in versions if v not in on_machine], SLOW, total)
+    ready += _test_versions([v for v in versions if v not in on_machine], ALL_TESTS, total)
     for environment in builders:
         _core(environment, "asan", total)
         _core(environment, "tsan", total)

@@ -1,3 +1,4 @@
+/* test_alloc.c — tests of alloc. */
 #include "tests/core/support.h"
 
 #include <string.h>

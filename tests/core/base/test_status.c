@@ -1,3 +1,4 @@
+/* test_status.c — tests of status. */
 #include "tests/core/support.h"
 
 #include <string.h>

@@ -255,8 +255,7 @@ test_spinning_ends(void **state)
     if (si_cpu_count() > 1) {
         assert_int_equal(si_channel_spin(ch, SI_SIDE_PUT, &w, SI_FOREVER), SI_OK);
         assert_false(si_waiter_interrupt(&w));
-        assert_int_equal(si_channel_spin(ch, SI_SIDE_PUT, &w, SI_FOREVER),
-                         SI_INTERRUPTED);
+        assert_int_equal(si_channel_spin(ch, SI_SIDE_PUT, &w, SI_FOREVER), SI_INTERRUPTED);
     }
     assert_int_equal(si_channel_park(ch, SI_SIDE_PUT, &w, SI_FOREVER), SI_OK);
     si_entry_drop(&ch->entry);

@@ -43,8 +43,7 @@ produce(void *arg)
     trader *me = arg;
     team_wait_for_all(&me->in->t);
     for (uint32_t i = 0; i < PER_PRODUCER; i++) {
-        put_item(me->in->ch,
-                 new_item(me->index * PER_PRODUCER + i, 1, SI_UNBOUND_REMOVE));
+        put_item(me->in->ch, new_item(me->index * PER_PRODUCER + i, 1, SI_UNBOUND_REMOVE));
     }
     return NULL;
 }
@@ -335,8 +334,7 @@ test_waiters_are_woken_one_by_one(void **state)
         sched_yield();
     }
     for (uint32_t i = 0; i < 3; i++) {
-        assert_int_equal(si_channel_try_put(ch, new_item(i, 1, SI_UNBOUND_KEEP)),
-                         SI_OK);
+        assert_int_equal(si_channel_try_put(ch, new_item(i, 1, SI_UNBOUND_KEEP)), SI_OK);
         assert_true(listed(ch, SI_SIDE_GET) <= 2 - i);
     }
     team_join(&t);

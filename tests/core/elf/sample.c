@@ -25,12 +25,13 @@ EXPORT extern const char sample_constant[16384];
 extern int
 host_sum(int a, int b);
 
-__asm__(".pushsection .data\n"
-        ".globl sample_unique\n"
-        ".type sample_unique, @gnu_unique_object\n"
-        ".size sample_unique, 4\n"
-        "sample_unique: .long 7\n"
-        ".popsection\n");
+__asm__(
+    ".pushsection .data\n"
+    ".globl sample_unique\n"
+    ".type sample_unique, @gnu_unique_object\n"
+    ".size sample_unique, 4\n"
+    "sample_unique: .long 7\n"
+    ".popsection\n");
 extern int sample_unique;
 
 int sample_global = 5;

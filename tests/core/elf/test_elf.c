@@ -1,3 +1,4 @@
+/* test_elf.c — tests of elf. */
 #include <dlfcn.h>
 #include <elf.h>
 #include <fcntl.h>
@@ -296,8 +297,7 @@ test_renames_and_adds_needed_libraries(void **state)
     uint8_t *bytes = calloc(1, size);
     memcpy(bytes, sample.bytes, sample.size);
     for (size_t i = 0; i < patch.edit_count; i++) {
-        memcpy(bytes + patch.edits[i].offset, patch.edits[i].bytes,
-               patch.edits[i].size);
+        memcpy(bytes + patch.edits[i].offset, patch.edits[i].bytes, patch.edits[i].size);
     }
     assert_int_equal(si_elf_open(&patched, bytes, size, &why), SI_OK);
     cursor = 0;
@@ -380,8 +380,10 @@ test_wrong_kinds_are_refused(void **state)
         uint8_t value;
         const char *part;
     } cases[] = {
-        {0, 'x', "not an ELF"},        {EI_CLASS, ELFCLASS32, "another machine"},
-        {EI_DATA, ELFDATA2MSB, "another machine"}, {18, EM_AARCH64, "another machine"},
+        {0, 'x', "not an ELF"},
+        {EI_CLASS, ELFCLASS32, "another machine"},
+        {EI_DATA, ELFDATA2MSB, "another machine"},
+        {18, EM_AARCH64, "another machine"},
         {16, ET_EXEC, "not a shared library"},
     };
     for (size_t i = 0; i < COUNT_OF(cases); i++) {

@@ -1,3 +1,4 @@
+/* explorer.c — see explorer.h. */
 #include "tests/core/model/explorer.h"
 
 #include <setjmp.h>
@@ -259,8 +260,7 @@ start_all(const model_scenario *scenario)
     failure = NULL;
     thread_count = 0;
     scenario->setup();
-    while (thread_count < MODEL_MAX_THREADS &&
-           scenario->threads[thread_count] != NULL) {
+    while (thread_count < MODEL_MAX_THREADS && scenario->threads[thread_count] != NULL) {
         thread_count++;
     }
     for (size_t i = 0; i < thread_count; i++) {

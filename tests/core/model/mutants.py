@@ -24,76 +24,160 @@ SOURCES = {
 
 # name, model, file, what is replaced, by what
 MUTANTS = [
-    ("wake_up_not_passed_on", "channel", "core/channel/channel.c",
-     "        woken = wake_one(ch, side);\n    }\n    si_mutex_unlock",
-     "    }\n    si_mutex_unlock"),
-    ("no_second_look_before_listing", "channel", "core/channel/channel.c",
-     "    if (may_succeed(ch, side)) {\n        si_mutex_unlock(&ch->mu);\n",
-     "    if (false) {\n        si_mutex_unlock(&ch->mu);\n"),
-    ("stays_listed_after_timeout", "channel", "core/channel/channel.c",
-     "        list_remove(&ch->waiting[side], w);\n    }\n    else {",
-     "    }\n    else {"),
-    ("get_wakes_no_producer", "channel", "core/channel/channel.c",
-     "si_waiter *woken = wake_one(ch, SI_SIDE_PUT);",
-     "si_waiter *woken = NULL;"),
-    ("owner_gone_wakes_nobody", "channel", "core/channel/channel.c",
-     "while (removed-- > 0 && wake_next(ch, SI_SIDE_PUT)) {",
-     "while (removed < 0) {"),
-    ("unget_wakes_nobody", "channel", "core/channel/channel.c",
-     "        ch->tail = item;\n    }\n    add_to_count(ch, 1);\n"
-     "    si_waiter *woken = wake_one(ch, SI_SIDE_GET);",
-     "        ch->tail = item;\n    }\n    add_to_count(ch, 1);\n"
-     "    si_waiter *woken = NULL;"),
-    ("signalled_after_the_lock", "channel", "core/channel/channel.c",
-     "    si_mutex_unlock(&ch->mu);\n    kick(woken);\n"
-     "    return SI_OK;\n}\n\nsi_status",
-     "    si_mutex_unlock(&ch->mu);\n    if (woken) {\n"
-     "        si_load_relaxed(&woken->word);\n    }\n"
-     "    kick(woken);\n    return SI_OK;\n}\n\nsi_status"),
-    ("park_overwrites_a_signal", "channel", "core/wait/waiter.c",
-     "if (!si_cas_acq_rel(&w->word, &state, SI_WAITER_PARKED)) {",
-     "si_store_release(&w->word, SI_WAITER_PARKED);\n    if (false) {"),
-    ("parked_needs_no_kick", "channel", "core/wait/waiter.c",
-     "return state == SI_WAITER_PARKED;",
-     "return false;"),
-    ("signal_without_cas", "channel", "core/wait/waiter.c",
-     "while (!si_cas_acq_rel(&w->word, &state, how));",
-     "while (si_store_release(&w->word, how), false);"),
-    ("entry_without_cas", "gate", "core/registry/gate.c",
-     "while (!si_cas_acq_rel(&g->word, &word, word + 1));",
-     "while (si_store_release(&g->word, word + 1), false);"),
-    ("last_entry_wakes_nobody", "gate", "core/registry/gate.c",
-     "    if ((after & ENTRIES) == 0 && (after & (CLOSING | CLOSED)) != 0) {\n"
-     "        si_futex_wake(&g->word, INT_MAX);\n    }",
-     "    (void)after;"),
-    ("leaver_looks_again", "gate", "core/registry/gate.c",
-     "uint32_t after = before - entry;",
-     "uint32_t after = si_load_acquire(&g->word);"),
-    ("wakes_one_instead_of_all", "gate", "core/registry/gate.c",
-     "si_futex_wake(&g->word, INT_MAX);\n    }",
-     "si_futex_wake(&g->word, 1);\n    }"),
-    ("end_wakes_nobody", "gate", "core/registry/gate.c",
-     "    }\n    si_futex_wake(&g->word, INT_MAX);\n",
-     "    }\n"),
-    ("two_exclusive_entries", "gate", "core/registry/gate.c",
-     "        if (word & EXCLUSIVE) {\n            return SI_BUSY;\n        }\n",
-     ""),
-    ("two_closers", "gate", "core/registry/gate.c",
-     "        if (word & (CLOSING | CLOSED)) {\n"
-     "            return SI_CLOSED;\n        }\n        if (refuse_running",
-     "        if (refuse_running"),
-    ("reopening_a_forced_end", "gate", "core/registry/gate.c",
-     "(word & ~CLOSING) | flags",
-     "(word & ~(CLOSING | CLOSED)) | flags"),
-    ("mutex_forgets_sleepers", "mutex", "core/platform/mutex.c",
-     "while (si_swap_acquire(&mu->word, SI__MUTEX_CONTENDED) != SI__MUTEX_FREE) {",
-     "while (si_swap_acquire(&mu->word, SI__MUTEX_LOCKED) != SI__MUTEX_FREE) {"),
-    ("mutex_wakes_nobody", "mutex", "core/platform/mutex.c",
-     "    si_futex_wake(&mu->word, 1);\n",
-     "    (void)mu;\n"),
-    ("mutex_does_not_exclude", "mutex", "core/platform/mutex.c",
-     "if (si_cpu_count() > 1 && spin_for(mu)) {",
-     "if (si_cpu_count() > 0) {"),
+    (
+        "wake_up_not_passed_on",
+        "channel",
+        "core/channel/channel.c",
+        "        woken = wake_one(ch, side);\n    }\n    si_mutex_unlock",
+        "    }\n    si_mutex_unlock",
+    ),
+    (
+        "no_second_look_before_listing",
+        "channel",
+        "core/channel/channel.c",
+        "    if (may_succeed(ch, side)) {\n        si_mutex_unlock(&ch->mu);\n",
+        "    if (false) {\n        si_mutex_unlock(&ch->mu);\n",
+    ),
+    (
+        "stays_listed_after_timeout",
+        "channel",
+        "core/channel/channel.c",
+        "        list_remove(&ch->waiting[side], w);\n    }\n    else {",
+        "    }\n    else {",
+    ),
+    (
+        "get_wakes_no_producer",
+        "channel",
+        "core/channel/channel.c",
+        "si_waiter *woken = wake_one(ch, SI_SIDE_PUT);",
+        "si_waiter *woken = NULL;",
+    ),
+    (
+        "owner_gone_wakes_nobody",
+        "channel",
+        "core/channel/channel.c",
+        "while (removed-- > 0 && wake_next(ch, SI_SIDE_PUT)) {",
+        "while (removed < 0) {",
+    ),
+    (
+        "unget_wakes_nobody",
+        "channel",
+        "core/channel/channel.c",
+        "        ch->tail = item;\n    }\n    add_to_count(ch, 1);\n"
+        "    si_waiter *woken = wake_one(ch, SI_SIDE_GET);",
+        "        ch->tail = item;\n    }\n    add_to_count(ch, 1);\n"
+        "    si_waiter *woken = NULL;",
+    ),
+    (
+        "signalled_after_the_lock",
+        "channel",
+        "core/channel/channel.c",
+        "    si_mutex_unlock(&ch->mu);\n    kick(woken);\n"
+        "    return SI_OK;\n}\n\nsi_status",
+        "    si_mutex_unlock(&ch->mu);\n    if (woken) {\n"
+        "        si_load_relaxed(&woken->word);\n    }\n"
+        "    kick(woken);\n    return SI_OK;\n}\n\nsi_status",
+    ),
+    (
+        "park_overwrites_a_signal",
+        "channel",
+        "core/wait/waiter.c",
+        "if (!si_cas_acq_rel(&w->word, &state, SI_WAITER_PARKED)) {",
+        "si_store_release(&w->word, SI_WAITER_PARKED);\n    if (false) {",
+    ),
+    (
+        "parked_needs_no_kick",
+        "channel",
+        "core/wait/waiter.c",
+        "return state == SI_WAITER_PARKED;",
+        "return false;",
+    ),
+    (
+        "signal_without_cas",
+        "channel",
+        "core/wait/waiter.c",
+        "while (!si_cas_acq_rel(&w->word, &state, how));",
+        "while (si_store_release(&w->word, how), false);",
+    ),
+    (
+        "entry_without_cas",
+        "gate",
+        "core/registry/gate.c",
+        "while (!si_cas_acq_rel(&g->word, &word, word + 1));",
+        "while (si_store_release(&g->word, word + 1), false);",
+    ),
+    (
+        "last_entry_wakes_nobody",
+        "gate",
+        "core/registry/gate.c",
+        "    if ((after & ENTRIES) == 0 && (after & (CLOSING | CLOSED)) != 0) {\n"
+        "        si_futex_wake(&g->word, INT_MAX);\n    }",
+        "    (void)after;",
+    ),
+    (
+        "leaver_looks_again",
+        "gate",
+        "core/registry/gate.c",
+        "uint32_t after = before - entry;",
+        "uint32_t after = si_load_acquire(&g->word);",
+    ),
+    (
+        "wakes_one_instead_of_all",
+        "gate",
+        "core/registry/gate.c",
+        "si_futex_wake(&g->word, INT_MAX);\n    }",
+        "si_futex_wake(&g->word, 1);\n    }",
+    ),
+    (
+        "end_wakes_nobody",
+        "gate",
+        "core/registry/gate.c",
+        "    }\n    si_futex_wake(&g->word, INT_MAX);\n",
+        "    }\n",
+    ),
+    (
+        "two_exclusive_entries",
+        "gate",
+        "core/registry/gate.c",
+        "        if (word & EXCLUSIVE) {\n            return SI_BUSY;\n        }\n",
+        "",
+    ),
+    (
+        "two_closers",
+        "gate",
+        "core/registry/gate.c",
+        "        if (word & (CLOSING | CLOSED)) {\n"
+        "            return SI_CLOSED;\n        }\n        if (refuse_running",
+        "        if (refuse_running",
+    ),
+    (
+        "reopening_a_forced_end",
+        "gate",
+        "core/registry/gate.c",
+        "(word & ~CLOSING) | flags",
+        "(word & ~(CLOSING | CLOSED)) | flags",
+    ),
+    (
+        "mutex_forgets_sleepers",
+        "mutex",
+        "core/platform/mutex.c",
+        "while (si_swap_acquire(&mu->word, SI__MUTEX_CONTENDED) != SI__MUTEX_FREE) {",
+        "while (si_swap_acquire(&mu->word, SI__MUTEX_LOCKED) != SI__MUTEX_FREE) {",
+    ),
+    (
+        "mutex_wakes_nobody",
+        "mutex",
+        "core/platform/mutex.c",
+        "    si_futex_wake(&mu->word, 1);\n",
+        "    (void)mu;\n",
+    ),
+    (
+        "mutex_does_not_exclude",
+        "mutex",
+        "core/platform/mutex.c",
+        "if (si_cpu_count() > 1 && spin_for(mu)) {",
+        "if (si_cpu_count() > 0) {",
+    ),
 ]
 
 
@@ -111,11 +195,29 @@ def passes(compiler, model, folder, broken=None):
         sources.append(path)
     program = folder / "program"
     includes = [f"-I{path}" for path in [*shadows, ROOT]]
-    subprocess.run([*compiler, "-std=c11", "-D_GNU_SOURCE", "-O1", "-w", *includes,
-                    "-o", program, *sources, "-lcmocka", "-pthread"], check=True)
+    subprocess.run(
+        [
+            *compiler,
+            "-std=c11",
+            "-D_GNU_SOURCE",
+            "-O1",
+            "-w",
+            *includes,
+            "-o",
+            program,
+            *sources,
+            "-lcmocka",
+            "-pthread",
+        ],
+        check=True,
+    )
     try:
-        done = subprocess.run([program], timeout=TIME_LIMIT, stdout=subprocess.DEVNULL,
-                              stderr=subprocess.DEVNULL)
+        done = subprocess.run(
+            [program],
+            timeout=TIME_LIMIT,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
     except subprocess.TimeoutExpired:
         return False
     return done.returncode == 0
@@ -131,16 +233,19 @@ def check_mutant(compiler, folder, name, model, file, old, new):
     if text.count(old) != 1:
         print(f"{name}: found {text.count(old)} times in {file}: {old!r}")
         return report(name, False)
-    return report(name, not passes(compiler, model, folder,
-                                   (file, text.replace(old, new))))
+    return report(
+        name, not passes(compiler, model, folder, (file, text.replace(old, new)))
+    )
 
 
 def main():
     compiler = sys.argv[1:] or ["cc"]
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
-        results = [report(f"unbroken_{model}", passes(compiler, model, folder))
-                   for model in SOURCES]
+        results = [
+            report(f"unbroken_{model}", passes(compiler, model, folder))
+            for model in SOURCES
+        ]
         results += [check_mutant(compiler, folder, *mutant) for mutant in MUTANTS]
     return 0 if all(results) else 1
 

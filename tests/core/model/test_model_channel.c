@@ -26,8 +26,8 @@ setup(void)
     memset(&ch, 0, sizeof(ch));
     memset(taken, 0, sizeof(taken));
     for (size_t i = 0; i < COUNT_OF(items); i++) {
-        items[i] = (si_item){
-            .policy = SI_UNBOUND_REMOVE, .owner = 7, .release = release_nothing};
+        items[i] =
+            (si_item){.policy = SI_UNBOUND_REMOVE, .owner = 7, .release = release_nothing};
     }
     si_waiter_arm(&a_waiter);
 }
@@ -202,8 +202,7 @@ test_two_consumers(void **state)
 static void
 test_two_producers_one_place(void **state)
 {
-    model_scenario s = {
-        setup_one_place, {put_first, put_second, take_twice}, two_taken};
+    model_scenario s = {setup_one_place, {put_first, put_second, take_twice}, two_taken};
     assert_true(model_explore("channel, two producers, one place", &s) > 1);
 }
 
@@ -225,8 +224,7 @@ test_interrupt_passes_the_wake_up_on(void **state)
 static void
 test_interrupt_always_ends_a_wait(void **state)
 {
-    model_scenario s = {
-        setup, {wait_until_interrupted, interrupt}, expect_nobody_listed};
+    model_scenario s = {setup, {wait_until_interrupted, interrupt}, expect_nobody_listed};
     assert_true(model_explore("channel, interrupt alone", &s) > 1);
 }
 

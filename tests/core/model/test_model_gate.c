@@ -197,9 +197,8 @@ test_free_once_drained(void **state)
 static void
 test_forced_end(void **state)
 {
-    model_scenario s = {setup_with_entry,
-                        {leave_early_entry, force, close_and_give_up},
-                        closed_for_good};
+    model_scenario s = {
+        setup_with_entry, {leave_early_entry, force, close_and_give_up}, closed_for_good};
     assert_true(model_explore("gate, forced end", &s) > 1);
 }
 
@@ -207,12 +206,9 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_entries_against_close),
-        cmocka_unit_test(test_two_closers),
-        cmocka_unit_test(test_exclusive_entries),
-        cmocka_unit_test(test_reopening),
-        cmocka_unit_test(test_free_once_drained),
-        cmocka_unit_test(test_forced_end),
+        cmocka_unit_test(test_entries_against_close), cmocka_unit_test(test_two_closers),
+        cmocka_unit_test(test_exclusive_entries),     cmocka_unit_test(test_reopening),
+        cmocka_unit_test(test_free_once_drained),     cmocka_unit_test(test_forced_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

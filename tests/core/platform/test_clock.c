@@ -1,3 +1,4 @@
+/* test_clock.c — tests of clock. */
 #include "tests/core/support.h"
 
 static void

@@ -1,3 +1,4 @@
+/* test_futex.c — tests of futex. */
 #include "tests/core/support.h"
 
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* test_mutex.c — tests of mutex. */
 #include "tests/core/support.h"
 
 #include "core/platform/mutex.h"

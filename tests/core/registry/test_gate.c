@@ -1,3 +1,4 @@
+/* test_gate.c — tests of gate. */
 #include "tests/core/support.h"
 
 #include "core/registry/gate.h"
@@ -169,8 +170,8 @@ close_it(void *arg)
             }
             continue;
         }
-        si_status drained = si_gate_drain(
-            h->gate, to_give_up > 0 ? si_deadline_after(2000) : SI_FOREVER);
+        si_status drained =
+            si_gate_drain(h->gate, to_give_up > 0 ? si_deadline_after(2000) : SI_FOREVER);
         if (drained == SI_OK) {
             check(si_load_seq_cst(&h->inside) == 0);
             check(si_load_seq_cst(&h->running) == 0);

@@ -1,3 +1,4 @@
+/* test_registry.c — tests of registry. */
 #include "tests/core/support.h"
 
 #include "core/registry/registry.h"

@@ -1,3 +1,4 @@
+/* test_waiter.c — tests of waiter. */
 #include "tests/core/support.h"
 
 #include <signal.h>
@@ -191,8 +192,7 @@ test_signal_interrupt_and_timeout_race(void **state)
     for (uint32_t i = 0; i < r.rounds; i++) {
         si_waiter_arm(&r.w);
         pthread_barrier_wait(&r.start);
-        int64_t deadline =
-            i % 2 ? SI_FOREVER : si_deadline_after((int64_t)(i % 64) * 100);
+        int64_t deadline = i % 2 ? SI_FOREVER : si_deadline_after((int64_t)(i % 64) * 100);
         si_status status = si_waiter_park(&r.w, deadline);
         pthread_barrier_wait(&r.end);
         uint32_t word = si_load_relaxed(&r.w.word);

@@ -238,8 +238,8 @@ execute(PyObject *module)
 }
 
 #ifdef SINGLE
-static struct PyModuleDef def = {
-    PyModuleDef_HEAD_INIT, .m_name = TEXT(NAME), .m_size = -1, .m_methods = methods};
+static struct PyModuleDef def = {PyModuleDef_HEAD_INIT, .m_name = TEXT(NAME), .m_size = -1,
+                                 .m_methods = methods};
 
 PyMODINIT_FUNC
 JOIN(PyInit_, NAME)(void)
@@ -259,8 +259,8 @@ static PyModuleDef_Slot slots[] = {
     {0, NULL},
 };
 
-static struct PyModuleDef def = {
-    PyModuleDef_HEAD_INIT, .m_name = TEXT(NAME), .m_methods = methods, .m_slots = slots};
+static struct PyModuleDef def = {PyModuleDef_HEAD_INIT, .m_name = TEXT(NAME),
+                                 .m_methods = methods, .m_slots = slots};
 
 PyMODINIT_FUNC
 JOIN(PyInit_, NAME)(void)

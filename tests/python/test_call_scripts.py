@@ -1,0 +1,242 @@
+"""Interpreter.call with functions and classes of a script's own __main__."""
+
+import collections
+import datetime
+import fractions
+import math
+import operator
+import types
+
+VALUES = [
+    None,
+    True,
+    0,
+    -1,
+    2**63,
+    2**1000,
+    -(2**1000),
+    1.5,
+    math.inf,
+    3 + 4j,
+    "",
+    "né 🐍",
+    "a\0b",
+    "\udc80",
+    b"",
+    b"a\0b",
+    bytearray(b"spam"),
+    (),
+    (1, (2, "a")),
+    [],
+    [1, [2, [3]]],
+    {},
+    {"a": 1, 2: [3], (4,): {5: 6}},
+    {1, 2},
+    frozenset({1, 2}),
+    ...,
+    NotImplemented,
+    range(1, 10, 3),
+    slice(1, 2, None),
+    int,
+    ValueError,
+    len,
+    collections.OrderedDict(a=1, b=2),
+    collections.Counter("spam"),
+    collections.deque([1, 2], maxlen=5),
+    fractions.Fraction(1, 3),
+    datetime.datetime(2024, 2, 29, 12, 30, tzinfo=datetime.UTC),
+    datetime.timedelta(days=1, microseconds=5),
+    types.SimpleNamespace(x=42),
+    operator.itemgetter(1),
+]
+
+
+class TestScripts:
+    """Functions and classes of a script's own __main__."""
+
+    COUNTER = """
+        import subinterpreters
+        count = 0
+
+        def inc(x=1):
+            global count
+            count += x
+
+        def get_count():
+            return count
+
+        if __name__ == '__main__':
+            interp = subinterpreters.create()
+            counts = [interp.call(get_count)]
+            interp.call(inc)
+            counts.append(interp.call(get_count))
+            interp.call(inc, 3)
+            counts.append(interp.call(get_count))
+            names = [n for n in ('count', 'inc', 'get_count')
+                     if interp.call(eval, f'{n!r} in vars()')]
+            print(count, counts, names)
+        """
+
+    def test_globals_live_there_from_call_to_call(self, script):
+        assert script.ok(self.COUNTER) == "0 [0, 1, 4] []\n"
+
+    def test_rebinding_here_is_noticed_mutation_is_not(self, script):
+        out = script.ok("""
+            import subinterpreters
+            scale = 1
+            table = {'a': 1}
+
+            def look():
+                return scale, dict(table)
+
+            interp = subinterpreters.create()
+            print(interp.call(look))
+            scale = 2
+            print(interp.call(look))
+            table['b'] = 2
+            print(interp.call(look))
+            table = {'c': 3}
+            print(interp.call(look))
+            """)
+        assert out.splitlines() == [
+            "(1, {'a': 1})",
+            "(2, {'a': 1})",
+            "(2, {'a': 1})",
+            "(2, {'c': 3})",
+        ]
+
+    def test_functions_call_each_other(self, script):
+        out = script.ok("""
+            import math
+            import subinterpreters
+
+            LIMIT = 5
+
+            def helper(x):
+                return math.floor(x) + LIMIT
+
+            def even(n):
+                return n == 0 or odd(n - 1)
+
+            def odd(n):
+                return n != 0 and even(n - 1)
+
+            def work(x):
+                return helper(x), even(10), odd(10)
+
+            interp = subinterpreters.create()
+            print(interp.call(work, 2.5))
+            """)
+        assert out == "(7, True, False)\n"
+
+    def test_the_script_does_not_run_again(self, script):
+        out = script.ok("""
+            import subinterpreters
+            print('started')
+            value = 1
+
+            def work():
+                return value
+
+            interp = subinterpreters.create()
+            print(interp.call(work))
+            """)
+        assert out == "started\n1\n"
+
+    def test_classes_cross_both_ways(self, script):
+        out = script.ok("""
+            import subinterpreters
+
+            class Point:
+                def __init__(self, x, y):
+                    self.x, self.y = x, y
+                def moved(self, d):
+                    return Point(self.x + d, self.y + d)
+                def __repr__(self):
+                    return f'Point({self.x}, {self.y})'
+
+            def make(x):
+                return [Point(x, x)]
+
+            def shift(point):
+                assert isinstance(point, Point)
+                return point.moved(1)
+
+            interp = subinterpreters.create()
+            made = interp.call(make, 3)
+            print(made, type(made[0]) is Point)
+            shifted = interp.call(shift, Point(1, 2))
+            print(shifted, type(shifted) is Point)
+            print(interp.call(Point(5, 5).moved, 1))
+            print(interp.call(Point, 7, 8))
+            """)
+        assert out.splitlines() == [
+            "[Point(3, 3)] True",
+            "Point(2, 3) True",
+            "Point(6, 6)",
+            "Point(7, 8)",
+        ]
+
+    def test_exceptions_of_the_scripts_classes(self, script):
+        out = script.ok("""
+            import subinterpreters
+
+            class Oops(Exception):
+                pass
+
+            def work(x):
+                raise Oops(x)
+
+            interp = subinterpreters.create()
+            try:
+                interp.call(work, 3)
+            except subinterpreters.ExecutionFailed as exc:
+                print(exc.excinfo.type.__name__, exc.excinfo.msg)
+                print(type(exc.original) is Oops, exc.original.args)
+            """)
+        assert out == "Oops 3\nTrue (3,)\n"
+
+    def test_without_a_file(self, tmp_path, script):
+        import subprocess
+        import sys
+
+        source = (
+            "import subinterpreters\n"
+            "base = 40\n"
+            "def work(x): return base + x\n"
+            "print(subinterpreters.create().call(work, 2))\n"
+        )
+        for args, stdin in ((["-c", source], None), (["-"], source)):
+            done = subprocess.run(
+                [sys.executable, *args],
+                input=stdin,
+                capture_output=True,
+                text=True,
+                timeout=60,
+                cwd=tmp_path,
+            )
+            assert (done.stdout, done.stderr) == ("42\n", "")
+
+    def test_in_several_interpreters_and_threads(self, script):
+        out = script.ok("""
+            import subinterpreters, threading
+            base = 10
+
+            def helper(x):
+                return base * x
+
+            def work(x):
+                return helper(x) + 1
+
+            results = {}
+            def run(n):
+                interp = subinterpreters.create()
+                results[n] = [interp.call(work, i) for i in range(50)]
+                interp.close()
+
+            threads = [threading.Thread(target=run, args=(n,)) for n in range(4)]
+            for thread in threads: thread.start()
+            for thread in threads: thread.join()
+            print(all(results[n] == [10 * i + 1 for i in range(50)] for n in range(4)))
+            """)
+        assert out == "True\n"
