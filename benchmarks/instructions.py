@@ -184,6 +184,7 @@ def main() -> int:
         now = count(name)
         text, same_as_before = _verdict(now, counts.get(name))
         good &= same_as_before or arguments.update
+        text += "  (stored now)" * arguments.update
         print(f"{name:20} {now:>9} {text}", flush=True)
         counts[name] = now
     if arguments.update:

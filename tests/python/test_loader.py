@@ -11,7 +11,9 @@ import textwrap
 
 import pytest
 
-pytest.skip("the extension loader is not part of the build yet", allow_module_level=True)
+pytest.skip(
+    "the extension loader is not part of the build yet", allow_module_level=True
+)
 
 import subinterpreters
 

@@ -88,7 +88,9 @@ def ci(arguments: Sequence[str]) -> int:
     builders = ready[-1:]
     for environment in builders:
         _core(environment, "plain", total)
-    ready += _test_versions([v for v in versions if v not in on_machine], ALL_TESTS, total)
+    ready += _test_versions(
+        [v for v in versions if v not in on_machine], ALL_TESTS, total
+    )
     for environment in builders:
         _core(environment, "asan", total)
         _core(environment, "tsan", total)
