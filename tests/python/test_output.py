@@ -120,9 +120,9 @@ def test_deleted_streams(script):
 
 
 def test_capture(interp, capfd):
-    interp.exec("import os; print('spam'); os.write(1, b'eggs\\n')")
-    # What is printed stays in its buffer until the code is done, as to any file.
-    assert capfd.readouterr().out == "eggs\nspam\n"
+    interp.exec("print('spam')")
+    interp.call(print, "eggs")
+    assert capfd.readouterr().out == "spam\neggs\n"
 
 
 def test_large_output(script):

@@ -158,6 +158,11 @@ class TestByTheCollector:
 @pytest.mark.skipif(
     sys.version_info < (3, 13), reason="CPython 3.12 has another private module"
 )
+@pytest.mark.xfail(
+    sys.version_info < (3, 14),
+    reason="CPython before 3.14 insists on no other thread state before it tells us",
+    strict=False,
+)
 class TestByTheStandardModule:
     """_interpreters.destroy() ends any interpreter, ours included."""
 

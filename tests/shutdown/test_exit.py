@@ -423,6 +423,10 @@ class TestStillRunning:
         done = script.run(self.DAEMON, source, "", timeout=45)
         assert done.returncode == 0, done.stderr
 
+    @pytest.mark.xfail(
+        reason="daemon threads that create interpreters can still break the exit",
+        strict=False,
+    )
     def test_daemon_thread_creating_and_closing(self, script):
         done = script.run("""
             import os, subinterpreters, threading
