@@ -433,9 +433,12 @@ class TestStillRunning:
             r, w = os.pipe()
             def churn():
                 while True:
-                    interp = subinterpreters.create()
-                    interp.exec('x = 1')
-                    interp.close()
+                    try:
+                        interp = subinterpreters.create()
+                        interp.exec('x = 1')
+                        interp.close()
+                    except subinterpreters.InterpreterError:
+                        return
                     os.write(w, b'1')
             for _ in range(3):
                 threading.Thread(target=churn, daemon=True).start()

@@ -483,7 +483,6 @@ main(int argc, char **argv)
         cmocka_unit_test(test_damage_is_survived),
         cmocka_unit_test(test_every_allocation_may_fail),
     };
-    check(argc == 2);
     read_sample(argc > 1 ? argv[1] : ELF_SAMPLE);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
