@@ -38,9 +38,7 @@ class Watch:
 
     def start(self):
         sys.monitoring.use_tool_id(TOOL, "conformance")
-        sys.monitoring.register_callback(
-            TOOL, sys.monitoring.events.CALL, self._called
-        )
+        sys.monitoring.register_callback(TOOL, sys.monitoring.events.CALL, self._called)
         self.on()
 
     def on(self):

@@ -81,7 +81,7 @@ class Run:
         self.loaded = []
         self.exit = None
         path = environment.directory / f"{implementation}.jsonl"
-        for attempt in range(CRASHES_ALLOWED):
+        for _ in range(CRASHES_ALLOWED):
             path.write_text("")
             command = [environment.python, "-X", "faulthandler", HERE / "worker.py"]
             command += [path, "--limit", str(options.limit)]
@@ -98,7 +98,7 @@ class Run:
             if self._read(path, worker):
                 self.exit = worker
                 return
-        sys.exit(f"the worker crashed {attempt + 1} times with {implementation}")
+        sys.exit(f"the worker crashed {CRASHES_ALLOWED} times with {implementation}")
 
     def _read(self, path, worker):
         """Takes what the worker wrote; False if it did not come to its end."""
@@ -141,7 +141,7 @@ def load_exceptions(path=HERE / "exceptions.toml"):
             problem = f"unknown category {entry['category']!r}"
         elif not entry["reason"].strip():
             problem = "no reason"
-        elif entry["category"] == "deliberate" and not own_test_exists(entry.get("ours")):
+        elif entry["category"] == "deliberate" and not own_test_exists(entry):
             problem = f"our own test is not there: {entry.get('ours')!r}"
         if problem:
             sys.exit(f"exceptions.toml: {test}: {problem}")
@@ -150,10 +150,8 @@ def load_exceptions(path=HERE / "exceptions.toml"):
     return entries
 
 
-def own_test_exists(node):
-    if not node:
-        return False
-    path, *names = node.split("::")
+def own_test_exists(entry):
+    path, *names = entry.get("ours", "").split("::")
     path = ROOT / path
     if not path.is_file() or not names:
         return False
@@ -167,8 +165,12 @@ def own_test_exists(node):
 def compare(stdlib, ours, exceptions):
     """{test: (verdict, explanation)}; the verdicts are the keys that main() counts."""
     verdicts = {}
-    for test in ours.loaded:
-        if test not in ours.records or test not in stdlib.records:
+    for test in dict.fromkeys([*stdlib.records, *ours.records]):
+        for run, name in (stdlib, "the standard library's module"), (ours, "ours"):
+            if test not in run.records:
+                verdicts[test] = ("different", f"could not be loaded with {name}")
+                run.records[test] = {"reached": False}
+        if test in verdicts:
             continue
         a, b = stdlib.records[test], ours.records[test]
         same = (a["outcome"], sorted(a["subtests"])) == (
@@ -183,8 +185,10 @@ def compare(stdlib, ours, exceptions):
             verdicts[test] = ("stale", f"listed, but both {a['outcome']}")
         elif same:
             verdicts[test] = ("same", a["outcome"])
-        elif listed and b["outcome"] == "failed" and set(b["subtests"]) <= set(
-            listed.get("subtests", b["subtests"])
+        elif (
+            listed
+            and b["outcome"] == "failed"
+            and set(b["subtests"]) <= set(listed.get("subtests", b["subtests"]))
         ):
             verdicts[test] = (listed["category"], difference)
         else:
@@ -198,10 +202,11 @@ def exit_problems(stdlib, ours):
         return []
     if ours.exit.returncode == stdlib.exit.returncode and ours.exit.returncode == 0:
         # Warnings that the tests of both leave behind are no difference of ours.
-        extra = set(ours.exit.stderr.splitlines()) - set(stdlib.exit.stderr.splitlines())
-        if not extra:
+        left = set(stdlib.exit.stderr.splitlines())
+        if not set(ours.exit.stderr.splitlines()) - left:
             return []
-    return [f"the worker ended with {describe(ours.exit.returncode)}\n{ours.exit.stderr}"]
+    ended = describe(ours.exit.returncode)
+    return [f"the worker ended with {ended}\n{ours.exit.stderr}"]
 
 
 def main(argv=None):

@@ -25,7 +25,8 @@ def run(**options):
     reason="3.12 and 3.13 count the blocks that ended interpreters leave behind",
 )
 @pytest.mark.xfail(
-    reason="block counts vary by some dozens with what the interpreter caches", strict=False
+    reason="block counts vary by some dozens with what the interpreter caches",
+    strict=False,
 )
 @pytest.mark.parametrize("use", USES)
 def test_nothing_is_left_in_this_interpreter(use):
