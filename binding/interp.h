@@ -31,6 +31,7 @@ typedef struct sipy_interp {
     sipy_origin origin;
     PyInterpreterState *native;
     sipy_home *home;       /* NULL before the home is made and after it is cleared */
+    struct sipy_loader *loader; /* its private copies, or NULL: none are made */
     si_atomic_u32 handles; /* Interpreter objects and in-flight ones, everywhere */
     si_atomic_u32 spare;   /* 1: made ahead of time, nobody has seen it */
     si_atomic_u32 orphans; /* slots whose OS thread has ended, since the last reaping */

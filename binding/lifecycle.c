@@ -15,12 +15,16 @@
 #include "binding/errand.h"
 #include "binding/failure.h"
 #include "binding/listing.h"
+#include "binding/loader/loader.h"
 #include "binding/pool/spares.h"
 #include "binding/prologue.h"
 #include "binding/queues.h"
 #include "binding/run.h"
 #include "binding/sleep.h"
 #include "core/platform/clock.h"
+
+/* How long close() waits for threads that libraries have started to leave. */
+#define LIBRARY_PATIENCE_NS (INT64_C(2) * 1000 * 1000 * 1000)
 
 /* --- the end, as CPython tells us -------------------------------------------------- */
 
@@ -104,7 +108,11 @@ furnish(sipy_interp *interp, const sipy_image *path)
     PyObject *list = sipy_decode(interp->home->transfer, path);
     int result = list == NULL ? -1 : PySys_SetObject("path", list);
     Py_XDECREF(list);
-    return result < 0 || sipy_sleep_install() < 0 ? -1 : sipy_prologue_run();
+    if (result < 0 || sipy_sleep_install() < 0 ||
+        sipy_loader_install(&interp->loader) < 0) {
+        return -1;
+    }
+    return sipy_prologue_run();
 }
 
 /* The str entries of the creator's sys.path, as an image. -> 0 | -1 */
@@ -238,8 +246,11 @@ static int
 threads_left_over(sipy_interp *interp, bool *here)
 {
     int own = sipy_count_own_threads(interp, here);
-    if (own == 0 || *here) {
-        return own;
+    if (interp->loader != NULL) {
+        own -= sipy_loader_guests(interp->loader);
+    }
+    if (own <= 0 || *here) {
+        return own > 0 ? own : 0;
     }
     PyObject *threading = PyImport_ImportModule("threading");
     PyObject *list =
@@ -264,11 +275,17 @@ threads_left_over(sipy_interp *interp, bool *here)
 /* Attached to interp through slot: ends it. -> 0, or the number of threads in the way,
  * with nothing changed and still attached */
 static int
-end_attached(sipy_interp *interp, sipy_slot *slot, bool *here)
+end_attached(sipy_interp *interp, sipy_slot *slot, bool *here,
+             char keeper[SIPY_KEEPER_SIZE])
 {
     int left = threads_left_over(interp, here);
     if (left > 0 || *here) {
         return left > 0 ? left : 1;
+    }
+    if (interp->loader != NULL &&
+        sipy_loader_ending(interp->loader, si_deadline_after(LIBRARY_PATIENCE_NS),
+                           keeper) != SI_OK) {
+        return 1;
     }
     PyThreadState *ts = slot->ts;
     sipy_home_flush(interp->home);
@@ -282,7 +299,7 @@ end_attached(sipy_interp *interp, sipy_slot *slot, bool *here)
 /* Ends an interpreter whose gate is closed and drained; on failure the gate is open again.
  * -> 0 | the number of threads in the way | -1 no memory */
 static int
-end_or_reopen(sipy_interp *interp, bool *here)
+end_or_reopen(sipy_interp *interp, bool *here, char keeper[SIPY_KEEPER_SIZE])
 {
     sipy_slot *slot = sipy_compat_keep_first_thread_state() ? sipy_slot_first(interp)
                                                             : sipy_slot_get(interp);
@@ -291,13 +308,16 @@ end_or_reopen(sipy_interp *interp, bool *here)
     if (slot != NULL) {
         sipy_ending_begins();
         PyThreadState *caller = sipy_slot_enter(slot);
-        left = end_attached(interp, slot, here);
+        left = end_attached(interp, slot, here, keeper);
         sipy_slot_leave(caller);
         sipy_ending_is_over();
     }
     if (left != 0) {
         si_gate_reopen(&interp->gate);
         return left;
+    }
+    if (interp->loader != NULL) {
+        sipy_loader_ended(interp->loader);
     }
     si_gate_end(&interp->gate);
     sipy_slot_purge(interp);
@@ -308,14 +328,16 @@ bool
 sipy_interp_end_detached(sipy_interp *interp)
 {
     bool here;
-    return end_or_reopen(interp, &here) == 0;
+    char keeper[SIPY_KEEPER_SIZE];
+    return end_or_reopen(interp, &here, keeper) == 0;
 }
 
 int
 sipy_interp_end(const sipy_state *state, sipy_interp *interp)
 {
     bool here;
-    int left = end_or_reopen(interp, &here);
+    char keeper[SIPY_KEEPER_SIZE] = "";
+    int left = end_or_reopen(interp, &here, keeper);
     if (left <= 0) {
         if (left < 0) {
             PyErr_NoMemory();
@@ -323,7 +345,13 @@ sipy_interp_end(const sipy_state *state, sipy_interp *interp)
         return left;
     }
     PyObject *error = state == NULL ? PyExc_RuntimeError : state->InterpreterError;
-    if (here) {
+    if (keeper[0] != '\0') {
+        PyErr_Format(error,
+                     "cannot destroy interpreter %lld: a thread that %s started is "
+                     "inside it",
+                     (long long)interp->entry.id, keeper);
+    }
+    else if (here) {
         PyErr_Format(error, "cannot destroy interpreter %lld: this thread belongs to it",
                      (long long)interp->entry.id);
     }

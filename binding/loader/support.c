@@ -6,12 +6,15 @@
  *
  * State      One table of verdicts for the process, guarded by its own leaf lock.
  */
+#include <dlfcn.h>
 #include <elf.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "binding/compat/compat_module.h"
 #include "binding/loader/copy.h"
@@ -162,10 +165,10 @@ imports_c_api(const si_elf_image *image)
 }
 
 static sipy_support
-read_support(const si_elf_image *image, const char *init_name, bool standard)
+read_support(const si_elf_image *image, const char *init_name, bool trusted)
 {
     sipy_support support = SIPY_SUPPORT_UNKNOWN;
-    if (!standard && imports_c_api(image)) {
+    if (!trusted && imports_c_api(image)) {
         return SIPY_SUPPORT_NONE;
     }
     if (sipy_compat_has_exports()) {
@@ -178,6 +181,21 @@ read_support(const si_elf_image *image, const char *init_name, bool standard)
         support = SIPY_SUPPORT_SYSTEM;
     }
     return support;
+}
+
+/* Whether the file is this extension itself, which all interpreters share. */
+static bool
+is_this_library(const sipy_file_id *file)
+{
+    static const char here;
+    Dl_info info;
+    sipy_file_id own;
+    int fd = dladdr(&here, &info) ? open(info.dli_fname, O_RDONLY | O_CLOEXEC) : -1;
+    bool same = fd >= 0 && sipy_file_identify(fd, &own) == 0 && sipy_file_same(&own, file);
+    if (fd >= 0) {
+        close(fd);
+    }
+    return same;
 }
 
 /* Modules of the standard library get only its own C APIs, which are static. */
@@ -215,7 +233,8 @@ sipy_support_of(int fd, const sipy_file_id *file, const char *path, const char *
         munmap(bytes, (size_t)file->size);
         return -1;
     }
-    support = read_support(&image, init_name, is_standard(path));
+    bool trusted = is_standard(path) || is_this_library(file);
+    support = read_support(&image, init_name, trusted);
     munmap(bytes, (size_t)file->size);
     if (support != SIPY_SUPPORT_UNKNOWN) {
         sipy_support_remember(file, support);

@@ -11,10 +11,6 @@ import textwrap
 
 import pytest
 
-pytest.skip(
-    "the extension loader is not part of the build yet", allow_module_level=True
-)
-
 import subinterpreters
 
 SOURCES = pathlib.Path(__file__).parent / "loader_modules"
