@@ -15,8 +15,6 @@
 #include "core/base/alloc.h"
 #include "core/platform/clock.h"
 
-#define SPINS_PER_CLOCK 16 /* looks at the count between two looks at the clock */
-
 si_status
 si_channel_new(int64_t maxsize, int32_t tag, si_channel **out)
 {
@@ -226,26 +224,25 @@ si_channel_pass_on(si_channel *ch, si_side side)
 }
 
 si_status
-si_channel_spin(const si_channel *ch, si_side side, const si_waiter *w, int64_t deadline_ns)
+si_channel_spin(si_channel *ch, si_side side, const si_waiter *w, int64_t deadline_ns)
 {
     if (si_cpu_count() == 1) {
         return SI_TIMEOUT; /* Whoever could end the wait needs this CPU. */
     }
-    int64_t end = si_deadline_after(SI_SPIN_NS);
-    if (end > deadline_ns) {
-        end = deadline_ns;
-    }
+    int64_t end = si_spin_end(&ch->spins[side], deadline_ns);
     do {
-        for (int i = 0; i < SPINS_PER_CLOCK; i++) {
+        for (int i = 0; i < SI_SPINS_PER_CLOCK; i++) {
             if (si_load_acquire(&w->word) == SI_WAITER_INTERRUPTED) {
                 return SI_INTERRUPTED;
             }
             if (may_succeed(ch, side)) {
+                si_spin_learn(&ch->spins[side], true);
                 return SI_OK;
             }
             si_cpu_relax();
         }
     } while (si_now_ns() < end);
+    si_spin_learn(&ch->spins[side], false);
     return SI_TIMEOUT;
 }
 

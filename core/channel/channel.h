@@ -23,6 +23,7 @@
 #include "core/base/status.h"
 #include "core/platform/mutex.h"
 #include "core/registry/registry.h"
+#include "core/wait/spin.h"
 #include "core/wait/waiter.h"
 
 /* What becomes of an item when the interpreter that put it ends. */
@@ -60,6 +61,7 @@ typedef struct si_channel {
     si_item *tail SI_GUARDED_BY(mu);
     si_atomic_i64 count; /* items inside; written under mu, read anywhere */
     si_wait_list waiting[2] SI_GUARDED_BY(mu); /* by si_side */
+    si_spin_memory spins[2];                   /* by si_side */
 } si_channel;
 
 /* A new, empty channel with one reference, in no registry. -> SI_OK | SI_NOMEM */
@@ -98,8 +100,7 @@ si_channel_wait(si_channel *ch, si_side side, si_waiter *w, int64_t deadline_ns)
  * between them: a spin of at most SI_SPIN_NS (none on one CPU), where SI_TIMEOUT means
  * that it is over, and the sleep. Contracts as si_channel_wait. */
 SI_NODISCARD si_status
-si_channel_spin(const si_channel *ch, si_side side, const si_waiter *w,
-                int64_t deadline_ns);
+si_channel_spin(si_channel *ch, si_side side, const si_waiter *w, int64_t deadline_ns);
 SI_NODISCARD si_status
 si_channel_park(si_channel *ch, si_side side, si_waiter *w, int64_t deadline_ns);
 

@@ -10,8 +10,6 @@
 
 #include "core/platform/clock.h"
 
-#define SPINS_PER_CLOCK 32
-
 /* --- sleepers ------------------------------------------------------------------------ */
 
 static void
@@ -241,18 +239,16 @@ spin(si_task_queue *q, const si_waiter *w, int64_t deadline_ns)
     if (si_cpu_count() == 1 || !si_cas_seq_cst(&q->spinning, &nobody, 1)) {
         return may_get(q);
     }
-    int64_t end = si_deadline_after(SI_SPIN_NS);
-    if (end > deadline_ns) {
-        end = deadline_ns;
-    }
+    int64_t end = si_spin_end(&q->spins, deadline_ns);
     bool found = false;
     do {
-        for (int i = 0; i < SPINS_PER_CLOCK && !found; i++) {
+        for (int i = 0; i < SI_SPINS_PER_CLOCK && !found; i++) {
             found = may_get(q) || si_load_acquire(&w->word) != SI_WAITER_ARMED;
             si_cpu_relax();
         }
     } while (!found && si_now_ns() < end);
     si_store_seq_cst(&q->spinning, 0);
+    si_spin_learn(&q->spins, found);
     return found;
 }
 

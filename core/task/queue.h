@@ -11,6 +11,7 @@
 #define SI_TASK_QUEUE_H
 
 #include "core/task/task.h"
+#include "core/wait/spin.h"
 
 typedef struct si_task_sleepers {
     si_waiter *head;
@@ -25,6 +26,7 @@ typedef struct si_task_queue {
     uint64_t limit;         /* 0: unbounded; never changes */
     si_atomic_u32 closed;   /* no more puts; written under mu */
     si_atomic_u32 spinning; /* 1 while a worker spins */
+    si_spin_memory spins;   /* of the workers */
     si_atomic_u32 sleeping; /* workers on the list; written under mu */
     si_task_sleepers workers SI_GUARDED_BY(mu);
     si_task_sleepers putters SI_GUARDED_BY(mu);

@@ -9,8 +9,7 @@
 
 #include "core/platform/clock.h"
 #include "core/task/outbox.h"
-
-#define SPINS_PER_CLOCK 32
+#include "core/wait/spin.h"
 
 void
 si_task_init(si_task *task, void (*destroy)(si_task *task))
@@ -92,7 +91,7 @@ si_task_spin(const si_task *task, const si_waiter *w, int64_t deadline_ns)
         end = deadline_ns;
     }
     do {
-        for (int i = 0; i < SPINS_PER_CLOCK; i++) {
+        for (int i = 0; i < SI_SPINS_PER_CLOCK; i++) {
             if (si_task_ended(task)) {
                 return true;
             }

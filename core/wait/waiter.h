@@ -33,8 +33,6 @@ typedef struct si_waiter {
     struct si_waiter *prev;
 } si_waiter;
 
-#define SI_SPIN_NS 20000 /* longest spin before a thread parks, in nanoseconds */
-
 /* Makes w ready for one wait. Only its thread, and only while it is on no list. */
 void
 si_waiter_arm(si_waiter *w);

@@ -17,7 +17,12 @@ ROOT = MODEL.parents[2]
 TIME_LIMIT = 120  # seconds; a mutant may run forever
 
 SOURCES = {
-    "channel": ["core/channel/channel.c", "core/wait/waiter.c", "core/base/alloc.c"],
+    "channel": [
+        "core/channel/channel.c",
+        "core/wait/spin.c",
+        "core/wait/waiter.c",
+        "core/base/alloc.c",
+    ],
     "gate": ["core/registry/gate.c"],
     "mutex": ["core/platform/mutex.c"],
 }
