@@ -30,10 +30,10 @@ typedef struct sipy_interp {
     si_gate gate;
     sipy_origin origin;
     PyInterpreterState *native;
-    sipy_home *home;       /* NULL before the home is made and after it is cleared */
+    sipy_home *home;            /* NULL before the home is made and after it is cleared */
     struct sipy_loader *loader; /* its private copies, or NULL: none are made */
-    si_atomic_u32 handles; /* Interpreter objects and in-flight ones, everywhere */
-    si_atomic_u32 spare;   /* 1: made ahead of time, nobody has seen it */
+    si_atomic_u32 handles;      /* Interpreter objects and in-flight ones, everywhere */
+    si_atomic_u32 spare;        /* 1: made ahead of time, nobody has seen it */
     si_atomic_u32 orphans; /* slots whose OS thread has ended, since the last reaping */
     si_mutex mu;
     sipy_slot *slots SI_GUARDED_BY(mu);   /* cached thread states of this interpreter */

@@ -27,8 +27,8 @@ sipy_compat_keep_parsers(void)
         return;
     }
     /* The list only grows, at its head. */
-    for (struct _PyArg_Parser *parser = _PyRuntime.getargs.static_parsers;
-         parser != NULL; parser = parser->next) {
+    for (struct _PyArg_Parser *parser = _PyRuntime.getargs.static_parsers; parser != NULL;
+         parser = parser->next) {
         if (parser->kwtuple != NULL) {
             Py_SET_REFCNT(parser->kwtuple, _Py_IMMORTAL_REFCNT);
         }
