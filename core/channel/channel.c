@@ -7,8 +7,9 @@
  *             listed, at least as many wake-ups are under way as there are items (or
  *             places) for them: each put and each get wakes one, and a waiter that was
  *             woken but leaves for another reason wakes the next.
- * Locking     mu is a leaf. Items are released and threads are kicked after it was
- *             given back.
+ *             A watch is listed only while a try on its side would fail.
+ * Locking     mu is a leaf. Items are released, threads kicked and watches fired after it
+ *             was given back.
  */
 #include "core/channel/channel.h"
 
@@ -41,12 +42,24 @@ release_all(si_item *item)
     }
 }
 
+static void
+fire_all(si_watch *watch)
+{
+    while (watch != NULL) {
+        si_watch *next = watch->next;
+        watch->fire(watch);
+        watch = next;
+    }
+}
+
 void
 si_channel_destroy(si_entry *entry)
 {
     /* Without the lock: the last reference is gone. */
     si_channel *ch = (si_channel *)entry;
     release_all(ch->head);
+    fire_all(ch->watches[SI_SIDE_GET]);
+    fire_all(ch->watches[SI_SIDE_PUT]);
     si_free(ch);
 }
 
@@ -125,12 +138,33 @@ wake_one(si_channel *ch, si_side side)
     return si_waiter_signal(w) ? w : NULL;
 }
 
-static void
-kick(si_waiter *w)
+/* Whom to tell, once the lock is free, that a try may succeed. */
+typedef struct news {
+    si_waiter *waiter;
+    si_watch *watches;
+} news;
+
+static news
+take_news(si_channel *ch, si_side side) SI_REQUIRES(ch->mu);
+
+static news
+take_news(si_channel *ch, si_side side)
 {
-    if (w != NULL) {
-        si_waiter_kick(w);
+    news taken = {wake_one(ch, side), NULL};
+    if (SI_UNLIKELY(ch->watches[side] != NULL) && may_succeed(ch, side)) {
+        taken.watches = ch->watches[side];
+        ch->watches[side] = NULL;
     }
+    return taken;
+}
+
+static void
+tell(news taken)
+{
+    if (taken.waiter != NULL) {
+        si_waiter_kick(taken.waiter);
+    }
+    fire_all(taken.watches);
 }
 
 static void
@@ -159,9 +193,9 @@ si_channel_try_put(si_channel *ch, si_item *item)
     }
     ch->tail = item;
     add_to_count(ch, 1);
-    si_waiter *woken = wake_one(ch, SI_SIDE_GET);
+    news taken = take_news(ch, SI_SIDE_GET);
     si_mutex_unlock(&ch->mu);
-    kick(woken);
+    tell(taken);
     return SI_OK;
 }
 
@@ -182,9 +216,9 @@ si_channel_try_get(si_channel *ch, si_item **out)
         ch->tail = NULL;
     }
     add_to_count(ch, -1);
-    si_waiter *woken = wake_one(ch, SI_SIDE_PUT);
+    news taken = take_news(ch, SI_SIDE_PUT);
     si_mutex_unlock(&ch->mu);
-    kick(woken);
+    tell(taken);
     item->next = NULL;
     *out = item;
     return SI_OK;
@@ -200,9 +234,9 @@ si_channel_unget(si_channel *ch, si_item *item)
         ch->tail = item;
     }
     add_to_count(ch, 1);
-    si_waiter *woken = wake_one(ch, SI_SIDE_GET);
+    news taken = take_news(ch, SI_SIDE_GET);
     si_mutex_unlock(&ch->mu);
-    kick(woken);
+    tell(taken);
 }
 
 /* As si_channel_pass_on; false if nobody was there to be woken or a try would fail. */
@@ -211,9 +245,9 @@ wake_next(si_channel *ch, si_side side)
 {
     si_mutex_lock(&ch->mu);
     bool found = ch->waiting[side].head != NULL && may_succeed(ch, side);
-    si_waiter *woken = wake_one(ch, side);
+    news taken = take_news(ch, side);
     si_mutex_unlock(&ch->mu);
-    kick(woken);
+    tell(taken);
     return found;
 }
 
@@ -250,16 +284,16 @@ si_channel_spin(si_channel *ch, si_side side, const si_waiter *w, int64_t deadli
 static void
 leave_list(si_channel *ch, si_side side, si_waiter *w)
 {
-    si_waiter *woken = NULL;
+    news taken = {NULL, NULL};
     si_mutex_lock(&ch->mu);
     if (list_contains(&ch->waiting[side], w)) {
         list_remove(&ch->waiting[side], w);
     }
     else {
-        woken = wake_one(ch, side);
+        taken = take_news(ch, side);
     }
     si_mutex_unlock(&ch->mu);
-    kick(woken);
+    tell(taken);
 }
 
 si_status
@@ -332,11 +366,26 @@ si_channel_owner_gone(si_channel *ch, int64_t owner)
     release_all(gone);
 }
 
+bool
+si_channel_watch(si_channel *ch, si_side side, si_watch *watch)
+{
+    si_mutex_lock(&ch->mu);
+    bool now = may_succeed(ch, side);
+    if (!now) {
+        watch->next = ch->watches[side];
+        ch->watches[side] = watch;
+    }
+    si_mutex_unlock(&ch->mu);
+    return !now;
+}
+
 void
 si_channel_after_fork(si_channel *ch)
 {
     si_mutex_lock(&ch->mu);
-    ch->waiting[SI_SIDE_GET] = (si_wait_list){NULL, NULL};
-    ch->waiting[SI_SIDE_PUT] = (si_wait_list){NULL, NULL};
+    for (int side = 0; side < 2; side++) {
+        ch->waiting[side] = (si_wait_list){NULL, NULL};
+        ch->watches[side] = NULL;
+    }
     si_mutex_unlock(&ch->mu);
 }

@@ -10,6 +10,8 @@
  * Waiting    try_put and try_get never block. wait blocks until a try may succeed: it
  *            spins up to SI_SPIN_NS when there is more than one CPU, then parks. A
  *            wake-up that its waiter cannot use (timeout, signal) is passed on.
+ * Watching   Who cannot block, an event loop, leaves a watch: it is fired once, when a try
+ *            on its side may succeed, and takes no wake-up away from those who wait.
  * Locking    One mutex per channel, a leaf.
  */
 #ifndef SI_CHANNEL_CHANNEL_H
@@ -47,6 +49,13 @@ typedef enum si_side {
     SI_SIDE_PUT = 1, /* waits for room */
 } si_side;
 
+typedef struct si_watch {
+    struct si_watch *next;               /* guarded by the channel while inside it */
+    void (*fire)(struct si_watch *self); /* takes it back; any thread, attached or not,
+                                            no lock held; must neither block nor use the
+                                            channel */
+} si_watch;
+
 typedef struct si_wait_list {
     si_waiter *head;
     si_waiter *tail;
@@ -61,6 +70,7 @@ typedef struct si_channel {
     si_item *tail SI_GUARDED_BY(mu);
     si_atomic_i64 count; /* items inside; written under mu, read anywhere */
     si_wait_list waiting[2] SI_GUARDED_BY(mu); /* by si_side */
+    si_watch *watches[2] SI_GUARDED_BY(mu);    /* by si_side; in no order */
     si_spin_memory spins[2];                   /* by si_side */
 } si_channel;
 
@@ -109,7 +119,14 @@ si_channel_park(si_channel *ch, si_side side, si_waiter *w, int64_t deadline_ns)
 void
 si_channel_pass_on(si_channel *ch, si_side side);
 
-/* In the child of a fork: forgets the waiters, whose threads do not exist here. */
+/* Keeps watch and fires it as soon as a try on that side may succeed, or when the channel
+ * is destroyed. Never blocks. Any thread. -> whether it was kept; if not, a try may succeed
+ * now, and watch is still the caller's */
+SI_NODISCARD bool
+si_channel_watch(si_channel *ch, si_side side, si_watch *watch);
+
+/* In the child of a fork: forgets the waiters, whose threads do not exist here, and the
+ * watches of the parent's event loops. */
 void
 si_channel_after_fork(si_channel *ch);
 

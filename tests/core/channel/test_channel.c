@@ -261,6 +261,56 @@ test_spinning_ends(void **state)
     si_entry_drop(&ch->entry);
 }
 
+typedef struct counting_watch {
+    si_watch watch; /* first */
+    int fired;
+} counting_watch;
+
+static void
+count_it(si_watch *watch)
+{
+    ((counting_watch *)watch)->fired++;
+}
+
+static void
+test_a_watch_is_fired_once(void **state)
+{
+    si_channel *ch = new_channel(0);
+    counting_watch a = {{NULL, count_it}, 0};
+    counting_watch b = {{NULL, count_it}, 0};
+    assert_true(si_channel_watch(ch, SI_SIDE_GET, &a.watch));
+    assert_true(si_channel_watch(ch, SI_SIDE_GET, &b.watch));
+    assert_int_equal(a.fired + b.fired, 0);
+    put_number(ch, 1, 1, SI_UNBOUND_KEEP);
+    put_number(ch, 2, 1, SI_UNBOUND_KEEP);
+    assert_int_equal(a.fired, 1);
+    assert_int_equal(b.fired, 1);
+    assert_false(si_channel_watch(ch, SI_SIDE_GET, &a.watch)); /* there are items */
+    assert_int_equal(take_number(ch), 1);
+    assert_int_equal(take_number(ch), 2);
+    assert_true(si_channel_watch(ch, SI_SIDE_GET, &a.watch));
+    si_entry_drop(&ch->entry);
+    assert_int_equal(a.fired, 2); /* by the channel's end */
+    assert_int_equal(b.fired, 1);
+}
+
+static void
+test_a_watch_for_room(void **state)
+{
+    si_channel *ch = new_channel(1);
+    counting_watch a = {{NULL, count_it}, 0};
+    assert_false(si_channel_watch(ch, SI_SIDE_PUT, &a.watch));
+    put_number(ch, 1, 7, SI_UNBOUND_REMOVE);
+    assert_true(si_channel_watch(ch, SI_SIDE_PUT, &a.watch));
+    assert_int_equal(take_number(ch), 1);
+    assert_int_equal(a.fired, 1);
+    put_number(ch, 2, 7, SI_UNBOUND_REMOVE);
+    assert_true(si_channel_watch(ch, SI_SIDE_PUT, &a.watch));
+    si_channel_owner_gone(ch, 7);
+    assert_int_equal(a.fired, 2);
+    si_entry_drop(&ch->entry);
+}
+
 int
 main(void)
 {
@@ -278,6 +328,8 @@ main(void)
         cmocka_unit_test(test_wait_returns_at_once_if_a_try_would_do),
         cmocka_unit_test(test_earlier_interrupt_ends_the_wait),
         cmocka_unit_test(test_spinning_ends),
+        cmocka_unit_test(test_a_watch_is_fired_once),
+        cmocka_unit_test(test_a_watch_for_room),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -33,7 +33,7 @@ MUTANTS = [
         "wake_up_not_passed_on",
         "channel",
         "core/channel/channel.c",
-        "        woken = wake_one(ch, side);\n    }\n    si_mutex_unlock",
+        "        taken = take_news(ch, side);\n    }\n    si_mutex_unlock",
         "    }\n    si_mutex_unlock",
     ),
     (
@@ -54,8 +54,8 @@ MUTANTS = [
         "get_wakes_no_producer",
         "channel",
         "core/channel/channel.c",
-        "si_waiter *woken = wake_one(ch, SI_SIDE_PUT);",
-        "si_waiter *woken = NULL;",
+        "news taken = take_news(ch, SI_SIDE_PUT);",
+        "news taken = {NULL, NULL};",
     ),
     (
         "owner_gone_wakes_nobody",
@@ -69,19 +69,40 @@ MUTANTS = [
         "channel",
         "core/channel/channel.c",
         "        ch->tail = item;\n    }\n    add_to_count(ch, 1);\n"
-        "    si_waiter *woken = wake_one(ch, SI_SIDE_GET);",
+        "    news taken = take_news(ch, SI_SIDE_GET);",
         "        ch->tail = item;\n    }\n    add_to_count(ch, 1);\n"
-        "    si_waiter *woken = NULL;",
+        "    news taken = {NULL, NULL};",
+    ),
+    (
+        "watches_are_forgotten",
+        "channel",
+        "core/channel/channel.c",
+        "        taken.watches = ch->watches[side];\n",
+        "",
+    ),
+    (
+        "watch_takes_the_wake_up",
+        "channel",
+        "core/channel/channel.c",
+        "    news taken = {wake_one(ch, side), NULL};",
+        "    news taken = {ch->watches[side] ? NULL : wake_one(ch, side), NULL};",
+    ),
+    (
+        "watch_without_a_second_look",
+        "channel",
+        "core/channel/channel.c",
+        "    bool now = may_succeed(ch, side);",
+        "    bool now = false;",
     ),
     (
         "signalled_after_the_lock",
         "channel",
         "core/channel/channel.c",
-        "    si_mutex_unlock(&ch->mu);\n    kick(woken);\n"
+        "    si_mutex_unlock(&ch->mu);\n    tell(taken);\n"
         "    return SI_OK;\n}\n\nsi_status",
-        "    si_mutex_unlock(&ch->mu);\n    if (woken) {\n"
-        "        si_load_relaxed(&woken->word);\n    }\n"
-        "    kick(woken);\n    return SI_OK;\n}\n\nsi_status",
+        "    si_mutex_unlock(&ch->mu);\n    if (taken.waiter) {\n"
+        "        si_load_relaxed(&taken.waiter->word);\n    }\n"
+        "    tell(taken);\n    return SI_OK;\n}\n\nsi_status",
     ),
     (
         "park_overwrites_a_signal",

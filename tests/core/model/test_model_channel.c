@@ -155,6 +155,48 @@ put_as_another(void)
     put(&items[0]);
 }
 
+typedef struct bell {
+    si_watch watch; /* first */
+    si_waiter w;
+} bell;
+
+static void
+ring(si_watch *watch)
+{
+    bell *b = (bell *)watch;
+    if (si_waiter_signal(&b->w)) {
+        si_waiter_kick(&b->w);
+    }
+}
+
+/* As an event loop takes an item: it never lists a waiter. */
+static void
+take_when_told(void)
+{
+    si_item *item;
+    bell b;
+    while (si_channel_try_get(&ch, &item) != SI_OK) {
+        b.watch.fire = ring;
+        si_waiter_arm(&b.w);
+        if (si_channel_watch(&ch, SI_SIDE_GET, &b.watch)) {
+            model_expect(si_waiter_park(&b.w, SI_FOREVER) == SI_OK, "told");
+        }
+    }
+    taken[item - items]++;
+    model_free(&b, sizeof(b));
+}
+
+static bell nobodys;
+
+/* As an event loop whose task was cancelled: it is told and does nothing. */
+static void
+watch_in_vain(void)
+{
+    nobodys.watch.fire = ring;
+    si_waiter_arm(&nobodys.w);
+    (void)!si_channel_watch(&ch, SI_SIDE_GET, &nobodys.watch);
+}
+
 static void
 end_owner(void)
 {
@@ -242,6 +284,27 @@ test_gone_owner_makes_room(void **state)
     assert_true(model_explore("channel, owner gone", &s) > 1);
 }
 
+static void
+test_watch_is_told(void **state)
+{
+    model_scenario s = {setup, {take_when_told, put_first}, one_taken};
+    assert_true(model_explore("channel, watch", &s) > 1);
+}
+
+static void
+test_watch_beside_a_waiter(void **state)
+{
+    model_scenario s = {setup, {take_when_told, take, put_two}, two_taken};
+    assert_true(model_explore("channel, watch and waiter", &s) > 1);
+}
+
+static void
+test_watch_takes_no_wake_up(void **state)
+{
+    model_scenario s = {setup, {watch_in_vain, take, put_first}, one_taken};
+    assert_true(model_explore("channel, watch in vain", &s) > 1);
+}
+
 int
 main(void)
 {
@@ -253,6 +316,9 @@ main(void)
         cmocka_unit_test(test_interrupt_always_ends_a_wait),
         cmocka_unit_test(test_pass_on),
         cmocka_unit_test(test_gone_owner_makes_room),
+        cmocka_unit_test(test_watch_is_told),
+        cmocka_unit_test(test_watch_beside_a_waiter),
+        cmocka_unit_test(test_watch_takes_no_wake_up),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
