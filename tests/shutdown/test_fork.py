@@ -1,15 +1,6 @@
 """os.fork() in main while other interpreters live, and what works in the child."""
 
-import sys
-
 import pytest
-
-pytestmark = [
-    pytest.mark.skipif(
-        sys.version_info < (3, 13),
-        reason="CPython 3.12 hangs in the child while another interpreter is alive",
-    ),
-]
 
 FORK = """
     import os, subinterpreters, sys, threading, time, warnings
