@@ -254,16 +254,16 @@ sipy_slot_first(sipy_interp *interp)
     return slot;
 }
 
-static bool
-in_a_slot(sipy_interp *interp, const PyThreadState *ts)
+sipy_slot *
+sipy_slot_of(sipy_interp *interp, const PyThreadState *ts)
 {
     si_mutex_lock(&interp->mu);
-    const sipy_slot *slot = interp->slots;
+    sipy_slot *slot = interp->slots;
     while (slot != NULL && slot->ts != ts) {
         slot = slot->next;
     }
     si_mutex_unlock(&interp->mu);
-    return slot != NULL;
+    return slot;
 }
 
 int
@@ -276,7 +276,7 @@ sipy_count_own_threads(sipy_interp *interp, bool *here)
      * hold; ours are made inside an entry, and there is none while it is closing. */
     PyThreadState *ts = PyInterpreterState_ThreadHead(interp->native);
     for (; ts != NULL; ts = PyThreadState_Next(ts)) {
-        if (!in_a_slot(interp, ts)) {
+        if (sipy_slot_of(interp, ts) == NULL) {
             count++;
             *here |= ts->thread_id == self;
         }

@@ -67,6 +67,10 @@ sipy_slot_purge(const sipy_interp *interp);
 sipy_slot *
 sipy_slot_first(sipy_interp *interp);
 
+/* The slot of interp whose thread state is ts, or NULL. Attached to interp. */
+sipy_slot *
+sipy_slot_of(sipy_interp *interp, const PyThreadState *ts);
+
 /* Thread states of interp that are in no slot: threads of its own. Attached to interp.
  * *here is set if one of them belongs to the calling OS thread. */
 int

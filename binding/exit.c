@@ -2,18 +2,21 @@
  *
  * An atexit function of the main interpreter: threading has joined its threads by then,
  * so call_in_thread is over. What still runs is interrupted and waited for, for
- * EXIT_GRACE_NS in all; then everything idle is ended, quietly; what is stuck is left
- * running until the process is gone. From the start of it no interpreter can be created.
+ * EXIT_GRACE_NS in all, threads of the interpreters' own from OWN_THREADS_NS on;
+ * everything idle is ended, quietly; what is stuck is left running until the process is
+ * gone. From the start of it no interpreter can be created.
  */
 #include "binding/attach.h"
 #include "binding/interrupt.h"
 #include "binding/lifecycle.h"
+#include "binding/listing.h"
 #include "binding/pool/spares.h"
 #include "core/base/alloc.h"
 #include "core/platform/clock.h"
 #include "core/platform/futex.h"
 
-#define EXIT_GRACE_NS 5000000000 /* for everything that still runs, together */
+#define EXIT_GRACE_NS 5000000000  /* for everything that still runs, together */
+#define OWN_THREADS_NS 2000000000 /* of these, until own threads are asked to leave */
 
 static si_atomic_u32 exiting;         /* 1 from the exit hook on */
 static si_atomic_u32 hook_registered; /* 1 once main has the hook, or soon will */
@@ -92,33 +95,39 @@ close_gate(sipy_interp *interp, int64_t deadline_ns)
         status = si_gate_drain(&interp->gate, deadline_ns);
     } while (status == SI_INTERRUPTED); /* signals wait for the end of the exit */
     Py_END_ALLOW_THREADS
-    if (status != SI_OK) {
-        si_gate_reopen(&interp->gate); /* stuck in C: CPython decides what happens */
-    }
-    return status == SI_OK;
+    return status == SI_OK; /* else it is stuck in C, and stays closed to everybody */
 }
 
 /* -> whether interp is ended, or was already */
 static bool
-end_at_exit(sipy_interp *interp, int64_t deadline_ns)
+end_at_exit(sipy_interp *interp, const sipy_patience *limits)
 {
-    if (!close_gate(interp, deadline_ns)) {
-        return si_gate_is_closed(&interp->gate) && await_end(interp, deadline_ns);
+    if (!close_gate(interp, limits->give_up_ns)) {
+        return si_gate_is_closed(&interp->gate) && await_end(interp, limits->give_up_ns);
     }
-    if (sipy_interp_end(NULL, interp) < 0) {
-        PyErr_Clear(); /* threads that nobody can join: stated in Limits */
-        return false;
-    }
-    return true;
+    return sipy_interp_end_within(interp, limits);
+}
+
+/* What other threads have begun to end may have no record any more, but is still on
+ * CPython's list. -> whether nothing is */
+static bool
+await_endings(int64_t deadline_ns)
+{
+    bool over;
+    Py_BEGIN_ALLOW_THREADS
+    over = sipy_endings_await(deadline_ns);
+    Py_END_ALLOW_THREADS
+    return over;
 }
 
 static PyObject *
 close_all(PyObject *Py_UNUSED(self), PyObject *Py_UNUSED(args))
 {
     si_store_seq_cst(&exiting, 1);
-    int64_t deadline_ns = si_deadline_after(EXIT_GRACE_NS);
+    const sipy_patience limits = {.ask_ns = si_deadline_after(OWN_THREADS_NS),
+                                  .give_up_ns = si_deadline_after(EXIT_GRACE_NS)};
     sipy_spares_stop();
-    await_creations(deadline_ns);
+    await_creations(limits.give_up_ns);
     sipy_interp *here = sipy_interp_current();
     si_entry **list = NULL;
     size_t count = 0;
@@ -128,10 +137,12 @@ close_all(PyObject *Py_UNUSED(self), PyObject *Py_UNUSED(args))
     bool all = true;
     for (size_t i = 0; i < count; i++) {
         sipy_interp *interp = (sipy_interp *)list[i];
-        all &= interp->origin != SIPY_OURS || end_at_exit(interp, deadline_ns);
+        all &= interp->origin != SIPY_OURS || end_at_exit(interp, &limits);
         sipy_interp_drop(interp);
     }
     si_free(list);
+    all &= await_endings(limits.give_up_ns);
+    sipy_compat_keep_parsers();
     sipy_interp_drop(here);
     if (!all) {
         /* A thread is stuck in C inside one, or cannot be joined. CPython aborts (3.12,

@@ -4,6 +4,8 @@
  */
 #include "binding/interrupt.h"
 
+#include "binding/attach.h"
+
 void
 sipy_interrupt_open(sipy_interp *interp)
 {
@@ -95,12 +97,29 @@ sipy_interrupt_nudge(sipy_interp *interp)
     }
 }
 
+/* As sipy_interrupt_publish, for a thread that does not belong to a run. */
+static bool
+publish_own(sipy_interp *interp, si_waiter *w)
+{
+    if (interp->origin != SIPY_OURS) {
+        return true; /* we do not end it */
+    }
+    si_mutex_lock(&interp->mu);
+    bool stopped = interp->own_stopped;
+    if (!stopped) {
+        w->also = interp->own_blocked;
+        interp->own_blocked = w;
+    }
+    si_mutex_unlock(&interp->mu);
+    return !stopped;
+}
+
 bool
 sipy_interrupt_publish(sipy_interp *interp, si_waiter *w)
 {
     bool due = false;
     if (interp->run_thread != PyThread_get_thread_ident()) {
-        return true; /* a thread of its own: not what an interrupt means */
+        return publish_own(interp, w);
     }
     if (PyThreadState_Get()->async_exc != NULL) {
         return false; /* delivered, but this thread has not come to raise it */
@@ -121,14 +140,73 @@ sipy_interrupt_retract(sipy_interp *interp, si_waiter *w)
     if (interp->blocked == w) {
         interp->blocked = NULL;
     }
+    else {
+        si_waiter **link = &interp->own_blocked;
+        while (*link != NULL && *link != w) {
+            link = &(*link)->also;
+        }
+        if (*link != NULL) {
+            *link = w->also;
+        }
+    }
     si_mutex_unlock(&interp->mu);
+}
+
+static int
+deliver_to_own(sipy_interp *interp)
+{
+    si_mutex_lock(&interp->mu);
+    bool stopped = interp->own_stopped;
+    si_mutex_unlock(&interp->mu);
+    if (!stopped) {
+        return 0;
+    }
+    Py_XDECREF(sipy_compat_take_async(PyThreadState_Get())); /* the same, once */
+    PyErr_SetNone(PyExc_SystemExit);
+    return -1;
+}
+
+/* Takes one waiter off the list of own threads. -> whether there was one; *sleeper is it
+ * if its thread sleeps and needs a kick */
+static bool
+stop_one(sipy_interp *interp, si_waiter **sleeper)
+{
+    *sleeper = NULL;
+    si_mutex_lock(&interp->mu);
+    interp->own_stopped = true;
+    si_waiter *w = interp->own_blocked;
+    if (w != NULL) {
+        interp->own_blocked = w->also;
+        *sleeper = si_waiter_interrupt(w) ? w : NULL;
+    }
+    si_mutex_unlock(&interp->mu);
+    return w != NULL;
+}
+
+void
+sipy_interrupt_own_threads(sipy_interp *interp)
+{
+    si_waiter *sleeper;
+    while (stop_one(interp, &sleeper)) {
+        if (sleeper != NULL) {
+            si_waiter_kick(sleeper);
+        }
+    }
+    unsigned long self = PyThread_get_thread_ident();
+    /* They make and delete their states under the GIL that we hold. */
+    PyThreadState *ts = PyInterpreterState_ThreadHead(interp->native);
+    for (; ts != NULL; ts = PyThreadState_Next(ts)) {
+        if (ts->thread_id != self && sipy_slot_of(interp, ts) == NULL) {
+            (void)PyThreadState_SetAsyncExc(ts->thread_id, PyExc_SystemExit);
+        }
+    }
 }
 
 int
 sipy_interrupt_deliver(sipy_interp *interp)
 {
     if (interp->run_thread != PyThread_get_thread_ident()) {
-        return 0;
+        return deliver_to_own(interp);
     }
     PyObject *exc = Py_XNewRef(take(interp));
     if (exc == NULL) {

@@ -40,8 +40,15 @@ void
 sipy_interrupt_retract(sipy_interp *interp, si_waiter *w);
 
 /* Raises the interrupt that is due for the current run, if there is one and this is
- * the run's thread. Attached to interp. -> 0 nothing due | -1 with the exception set */
+ * the run's thread; in a thread of the interpreter's own, SystemExit once these are
+ * stopped. Attached to interp. -> 0 nothing due | -1 with the exception set */
 int
 sipy_interrupt_deliver(sipy_interp *interp);
+
+/* Raises SystemExit in every thread that code in interp, which we made, has started: at
+ * once where it waits in a call of ours, now or later, else at its next bytecode. Attached
+ * to interp. */
+void
+sipy_interrupt_own_threads(sipy_interp *interp);
 
 #endif /* SIPY_INTERRUPT_H */

@@ -4,8 +4,8 @@
  * delete the cached thread states of other OS threads; Py_EndInterpreter, which joins the
  * interpreter's own threads and runs its atexit functions; the home is cleared by the
  * callback that CPython runs near the end, since code may use us until then; the gate is
- * CLOSED. Whoever else ends an interpreter of ours (the stdlib's module can) comes by the
- * same callback, which then also shuts the gate.
+ * CLOSED. Whoever else ends an interpreter of ours (the stdlib's module can) comes by its
+ * atexit functions, the last of which is ours and does the first two steps.
  *
  * Locks: none is held here while anything runs.
  */
@@ -34,12 +34,10 @@ interpreter_ends(void *arg)
 {
     sipy_interp *interp = arg;
     if (!si_gate_is_closed(&interp->gate)) {
-        /* Not ended by us: nobody may enter from here on, and CPython insists that the
-         * thread state it uses is the last one. What is cached is idle: it refuses to end
-         * an interpreter that is marked as running. */
+        /* Neither by us nor by way of atexit, which somebody has emptied. */
         si_gate_force_end(&interp->gate);
-        sipy_slots_clear(interp, NULL);
     }
+    sipy_compat_keep_parsers();
     PyObject *saved = PyErr_GetRaisedException();
     sipy_home_clear(interp);
     PyErr_SetRaisedException(saved);
@@ -86,6 +84,46 @@ sipy_interp_adopt_current(void)
     return interp;
 }
 
+/* The last atexit function of an interpreter that we made. Where somebody else ends it,
+ * nobody may enter from here on, and CPython before 3.14 insists that the thread state that
+ * it uses is the only one. */
+static PyObject *
+last_atexit(PyObject *Py_UNUSED(self), PyObject *Py_UNUSED(args))
+{
+    sipy_interp *interp = sipy_interp_current();
+    if (interp == NULL) {
+        Py_RETURN_NONE;
+    }
+    /* Called by Python code, by atexit._run_exitfuncs, it means no end. */
+    if (PyEval_GetFrame() == NULL && si_gate_close(&interp->gate, false) == SI_OK) {
+        Py_BEGIN_ALLOW_THREADS
+        while (si_gate_drain(&interp->gate, SI_FOREVER) != SI_OK) {
+            /* A signal: its handler runs in the main interpreter. */
+        }
+        Py_END_ALLOW_THREADS
+        sipy_slots_clear(interp, sipy_slot_of(interp, PyThreadState_Get()));
+        si_gate_end(&interp->gate);
+    }
+    sipy_interp_drop(interp);
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef last_atexit_def = {"last_atexit", last_atexit, METH_NOARGS, NULL};
+
+/* What is registered later is called earlier. -> 0 | -1 with an exception */
+static int
+register_last_atexit(void)
+{
+    PyObject *atexit = PyImport_ImportModule("atexit");
+    PyObject *function = atexit == NULL ? NULL : PyCFunction_New(&last_atexit_def, NULL);
+    PyObject *done =
+        function == NULL ? NULL : PyObject_CallMethod(atexit, "register", "O", function);
+    Py_XDECREF(done);
+    Py_XDECREF(function);
+    Py_XDECREF(atexit);
+    return done == NULL ? -1 : 0;
+}
+
 /* --- create ------------------------------------------------------------------------ */
 
 static const PyInterpreterConfig isolated = {
@@ -102,7 +140,8 @@ static const PyInterpreterConfig isolated = {
 static int
 furnish(sipy_interp *interp, const sipy_image *path)
 {
-    if (sipy_compat_after_create() < 0 || settle(interp) < 0) {
+    if (sipy_compat_after_create() < 0 || settle(interp) < 0 ||
+        register_last_atexit() < 0) {
         return -1;
     }
     PyObject *list = sipy_decode(interp->home->transfer, path);
@@ -240,47 +279,19 @@ sipy_interp_create(sipy_state *state)
 
 /* --- end --------------------------------------------------------------------------- */
 
-/* How many threads of the interpreter's own would not be joined when it ends: those
- * that its threading module does not know. Attached to it. */
+/* Attached to interp through slot: ends it. limits are for its own threads; NULL: CPython
+ * joins them, for as long as it takes. -> 0, or the number of threads in the way (1 if it
+ * is not known), still attached */
 static int
-threads_left_over(sipy_interp *interp, bool *here)
-{
-    int own = sipy_count_own_threads(interp, here);
-    if (interp->loader != NULL) {
-        own -= sipy_loader_guests(interp->loader);
-    }
-    if (own <= 0 || *here) {
-        return own > 0 ? own : 0;
-    }
-    PyObject *threading = PyImport_ImportModule("threading");
-    PyObject *list =
-        threading == NULL ? NULL : PyObject_CallMethod(threading, "enumerate", NULL);
-    Py_ssize_t known = list == NULL ? 0 : PyObject_Size(list);
-    for (Py_ssize_t i = list == NULL ? -1 : PyList_GET_SIZE(list) - 1; i >= 0; i--) {
-        /* The main thread and threads that merely passed by have no state to join. */
-        PyObject *daemon = PyObject_GetAttrString(PyList_GET_ITEM(list, i), "daemon");
-        PyObject *name = PyObject_GetAttrString(threading, "_MainThread");
-        bool is_main =
-            name != NULL && PyObject_IsInstance(PyList_GET_ITEM(list, i), name) == 1;
-        known -= is_main || daemon == Py_True ? 1 : 0;
-        Py_XDECREF(name);
-        Py_XDECREF(daemon);
-    }
-    PyErr_Clear();
-    Py_XDECREF(list);
-    Py_XDECREF(threading);
-    return own > known ? own - (int)known : 0;
-}
-
-/* Attached to interp through slot: ends it. -> 0, or the number of threads in the way,
- * with nothing changed and still attached */
-static int
-end_attached(sipy_interp *interp, sipy_slot *slot, bool *here,
+end_attached(sipy_interp *interp, sipy_slot *slot, const sipy_patience *limits, bool *here,
              char keeper[SIPY_KEEPER_SIZE])
 {
-    int left = threads_left_over(interp, here);
+    int left = sipy_threads_unknown(interp, here);
     if (left > 0 || *here) {
         return left > 0 ? left : 1;
+    }
+    if (limits != NULL && !sipy_threads_leave(interp, limits)) {
+        return 1;
     }
     if (interp->loader != NULL &&
         sipy_loader_ending(interp->loader, si_deadline_after(LIBRARY_PATIENCE_NS),
@@ -296,10 +307,11 @@ end_attached(sipy_interp *interp, sipy_slot *slot, bool *here,
     return 0;
 }
 
-/* Ends an interpreter whose gate is closed and drained; on failure the gate is open again.
- * -> 0 | the number of threads in the way | -1 no memory */
+/* Ends an interpreter whose gate is closed and drained; on failure the gate is open again,
+ * or stays as it is when there are limits, which are as for end_attached. -> 0 | the number of threads in the way | -1 no memory */
 static int
-end_or_reopen(sipy_interp *interp, bool *here, char keeper[SIPY_KEEPER_SIZE])
+end_or_reopen(sipy_interp *interp, const sipy_patience *limits, bool *here,
+              char keeper[SIPY_KEEPER_SIZE])
 {
     sipy_slot *slot = sipy_compat_keep_first_thread_state() ? sipy_slot_first(interp)
                                                             : sipy_slot_get(interp);
@@ -308,12 +320,14 @@ end_or_reopen(sipy_interp *interp, bool *here, char keeper[SIPY_KEEPER_SIZE])
     if (slot != NULL) {
         sipy_ending_begins();
         PyThreadState *caller = sipy_slot_enter(slot);
-        left = end_attached(interp, slot, here, keeper);
+        left = end_attached(interp, slot, limits, here, keeper);
         sipy_slot_leave(caller);
         sipy_ending_is_over();
     }
     if (left != 0) {
-        si_gate_reopen(&interp->gate);
+        if (limits == NULL) {
+            si_gate_reopen(&interp->gate);
+        }
         return left;
     }
     if (interp->loader != NULL) {
@@ -329,7 +343,15 @@ sipy_interp_end_detached(sipy_interp *interp)
 {
     bool here;
     char keeper[SIPY_KEEPER_SIZE];
-    return end_or_reopen(interp, &here, keeper) == 0;
+    return end_or_reopen(interp, NULL, &here, keeper) == 0;
+}
+
+bool
+sipy_interp_end_within(sipy_interp *interp, const sipy_patience *limits)
+{
+    bool here;
+    char keeper[SIPY_KEEPER_SIZE];
+    return end_or_reopen(interp, limits, &here, keeper) == 0;
 }
 
 int
@@ -337,7 +359,7 @@ sipy_interp_end(const sipy_state *state, sipy_interp *interp)
 {
     bool here;
     char keeper[SIPY_KEEPER_SIZE] = "";
-    int left = end_or_reopen(interp, &here, keeper);
+    int left = end_or_reopen(interp, NULL, &here, keeper);
     if (left <= 0) {
         if (left < 0) {
             PyErr_NoMemory();

@@ -4,6 +4,7 @@
 
 #include "binding/home.h"
 #include "binding/state.h"
+#include "binding/threads.h"
 
 /* Makes an isolated interpreter with its own GIL, ready for use: the creator's
  * sys.path, the prologue, the loader. Attached to the creator's, also afterwards.
@@ -22,6 +23,12 @@ sipy_interp_end(const sipy_state *state, sipy_interp *interp);
  * -> whether it has ended */
 bool
 sipy_interp_end_detached(sipy_interp *interp);
+
+/* As sipy_interp_end when the process exits: own threads are waited for within limits.
+ * Sets no exception. -> whether it has ended; if not, its gate stays closed, and nobody
+ * is to end it any more */
+bool
+sipy_interp_end_within(sipy_interp *interp, const sipy_patience *limits);
 
 /* Interpreter.close(). -> 0 | -1 with InterpreterError, InterpreterNotFoundError */
 int

@@ -11,10 +11,12 @@
 #include <stdlib.h>
 
 #include "core/base/alloc.h"
+#include "core/platform/clock.h"
+#include "core/platform/futex.h"
 #include "core/platform/mutex.h"
 
 static si_mutex list_mu = SI_MUTEX_INIT;
-static int ending SI_GUARDED_BY(list_mu); /* calls of Py_EndInterpreter going on */
+static si_atomic_u32 ending; /* calls of Py_EndInterpreter; written under list_mu; a futex */
 
 typedef struct id_list {
     int64_t *ids;
@@ -26,7 +28,7 @@ void
 sipy_ending_begins(void)
 {
     si_mutex_lock(&list_mu);
-    ending++;
+    (void)si_add_seq_cst(&ending, 1);
     si_mutex_unlock(&list_mu);
 }
 
@@ -34,8 +36,23 @@ void
 sipy_ending_is_over(void)
 {
     si_mutex_lock(&list_mu);
-    ending--;
+    bool last = si_sub_seq_cst(&ending, 1) == 1;
     si_mutex_unlock(&list_mu);
+    if (last && sipy_process_exiting()) {
+        si_futex_wake(&ending, INT32_MAX);
+    }
+}
+
+bool
+sipy_endings_await(int64_t deadline_ns)
+{
+    uint32_t going_on = si_load_seq_cst(&ending);
+    while (going_on != 0 && si_now_ns() < deadline_ns) {
+        si_status status = si_futex_wait(&ending, going_on, deadline_ns);
+        (void)status; /* whatever woke us: look again */
+        going_on = si_load_seq_cst(&ending);
+    }
+    return going_on == 0;
 }
 
 void
@@ -48,7 +65,7 @@ void
 sipy_listing_fork_done(bool child) SI_NO_THREAD_SAFETY
 {
     if (child) {
-        ending = 0;
+        si_store_seq_cst(&ending, 0);
     }
     si_mutex_unlock(&list_mu);
 }
@@ -75,7 +92,7 @@ walk(id_list *list)
 {
     int result = 1;
     si_mutex_lock(&list_mu);
-    if (ending > 0) {
+    if (si_load_seq_cst(&ending) > 0) {
         result = 0;
     }
     PyInterpreterState *interp = result == 1 ? PyInterpreterState_Head() : NULL;

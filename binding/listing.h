@@ -18,6 +18,11 @@ sipy_ending_begins(void);
 void
 sipy_ending_is_over(void);
 
+/* Waits, detached, until no interpreter is being ended, or the deadline has passed.
+ * -> whether none is */
+bool
+sipy_endings_await(int64_t deadline_ns);
+
 /* For fork handlers: nobody walks or ends while the process is copied; the child starts
  * anew. */
 void

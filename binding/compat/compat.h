@@ -132,4 +132,9 @@ sipy_compat_forget_other_interpreters(void);
 bool
 sipy_compat_keep_first_thread_state(void);
 
+/* Keeps the main interpreter from freeing, at exit, the names of keyword arguments that
+ * other interpreters have made so far (3.12.0 to 3.12.3). Attached. */
+void
+sipy_compat_keep_parsers(void);
+
 #endif /* SIPY_COMPAT_COMPAT_H */

@@ -33,9 +33,4 @@ sipy_compat_module_from_slots(const void *slots, PyObject *spec);
 int
 sipy_compat_dlopen_flags(void);
 
-/* While an interpreter ends: keeps the main interpreter from freeing, at exit, the names
- * of keyword arguments that this one has made (3.12.0 to 3.12.3). Attached. */
-void
-sipy_compat_keep_parsers(void);
-
 #endif /* SIPY_COMPAT_COMPAT_MODULE_H */

@@ -15,7 +15,7 @@
 #define Py_BUILD_CORE 1 /* for the layout of _PyRuntime, fixed within 3.12 */
 #endif
 
-#include "binding/compat/compat_module.h"
+#include "binding/compat/compat.h"
 
 #if PY_VERSION_HEX < 0x030D0000
 #include <internal/pycore_runtime.h>

@@ -270,7 +270,6 @@ interpreter_ends(void *data)
     if (si_gate_close(&loader->gate, false) == SI_OK) {
         shut(loader);
     }
-    sipy_compat_keep_parsers();
     Py_CLEAR(loader->create_dynamic);
     for (sipy_copy *copy = loader->copies; copy != NULL; copy = copy->next) {
         for (sipy_single *s = copy->singles; s != NULL; s = s->next) {

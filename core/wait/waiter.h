@@ -31,6 +31,7 @@ typedef struct si_waiter {
     si_atomic_u32 word;     /* a si_waiter_state */
     struct si_waiter *next; /* for whoever lists it; guarded by that list's lock */
     struct si_waiter *prev;
+    struct si_waiter *also; /* for a second list, under a lock of its own */
 } si_waiter;
 
 /* Makes w ready for one wait. Only its thread, and only while it is on no list. */

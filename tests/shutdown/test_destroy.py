@@ -4,6 +4,8 @@ import sys
 
 import pytest
 
+PRIVATE = "_interpreters" if sys.version_info >= (3, 13) else "_xxsubinterpreters"
+
 
 class TestByTheCollector:
     def test_in_any_thread(self, script):
@@ -155,20 +157,12 @@ class TestByTheCollector:
         assert out.split()[-1] == "False"
 
 
-@pytest.mark.skipif(
-    sys.version_info < (3, 13), reason="CPython 3.12 has another private module"
-)
-@pytest.mark.xfail(
-    sys.version_info < (3, 14),
-    reason="CPython before 3.14 insists on no other thread state before it tells us",
-    strict=False,
-)
 class TestByTheStandardModule:
     """_interpreters.destroy() ends any interpreter, ours included."""
 
     def test_idle(self, script):
-        out = script.ok("""
-            import _interpreters, subinterpreters
+        out = script.ok(f"""
+            import {PRIVATE} as _interpreters, subinterpreters
             interp = subinterpreters.create()
             interp.exec('import threading; x = 1')
             _interpreters.destroy(interp.id)
@@ -189,8 +183,8 @@ class TestByTheStandardModule:
         ]
 
     def test_after_use_in_several_threads(self, script):
-        out = script.ok("""
-            import _interpreters, subinterpreters, threading
+        out = script.ok(f"""
+            import {PRIVATE} as _interpreters, subinterpreters, threading
             interp = subinterpreters.create()
             used, leave = threading.Barrier(4), threading.Event()
             def use():
@@ -213,18 +207,18 @@ class TestByTheStandardModule:
         assert out == "1\n"
 
     def test_while_it_runs(self, script):
-        out = script.ok("""
-            import _interpreters, os, subinterpreters, threading
+        out = script.ok(f"""
+            import {PRIVATE} as _interpreters, os, subinterpreters, threading
             interp = subinterpreters.create()
             r, w = os.pipe()
             started_r, started_w = os.pipe()
             thread = threading.Thread(target=interp.exec, args=(
-                f'import os; os.write({started_w}, b"1"); os.read({r}, 1)',))
+                f'import os; os.write({{started_w}}, b"1"); os.read({{r}}, 1)',))
             thread.start()
             os.read(started_r, 1)
             try:
                 _interpreters.destroy(interp.id)
-            except subinterpreters.InterpreterError as exc:
+            except (subinterpreters.InterpreterError, RuntimeError) as exc:
                 print(exc)
             os.write(w, b'1')
             thread.join()
@@ -233,9 +227,61 @@ class TestByTheStandardModule:
             """)
         assert out == "interpreter running\n1\n"
 
+    def test_that_runs_atexit_functions_itself(self, script):
+        out = script.ok(f"""
+            import {PRIVATE} as _interpreters, subinterpreters
+            interp = subinterpreters.create()
+            interp.exec('import atexit; atexit._run_exitfuncs(); x = 1')
+            print(interp.call(eval, 'x'))
+            interp.close()
+            interp = subinterpreters.create()
+            interp.exec('import atexit; atexit.register(print, "bye")')
+            _interpreters.destroy(interp.id)
+            """)
+        assert out == "1\nbye\n"
+
+    def test_with_a_thread_of_its_own(self, script):
+        out = script.ok(f"""
+            import {PRIVATE} as _interpreters, subinterpreters
+            interp = subinterpreters.create()
+            queue = subinterpreters.create_queue()
+            interp.prepare_main(queue=queue)
+            interp.exec('''
+            import threading
+            def work():
+                queue.put('started')
+                threading.Event().wait(0.2)
+                print('finished', flush=True)
+            threading.Thread(target=work).start()
+            ''')
+            print(queue.get(), flush=True)
+            _interpreters.destroy(interp.id)
+            print(len(subinterpreters.list_all()))
+            """)
+        assert out.split() == ["started", "finished", "1"]
+
+    def test_many_at_once(self, script):
+        out = script.ok(f"""
+            import {PRIVATE} as _interpreters, subinterpreters, threading
+            def churn():
+                for _ in range(5):
+                    interp = subinterpreters.create()
+                    interp.exec('x = 1')
+                    _interpreters.destroy(interp.id)
+                    try:
+                        interp.exec('x = 1')
+                    except subinterpreters.InterpreterNotFoundError:
+                        pass
+            threads = [threading.Thread(target=churn) for _ in range(3)]
+            for thread in threads: thread.start()
+            for thread in threads: thread.join()
+            print(len(subinterpreters.list_all()))
+            """)
+        assert out == "1\n"
+
     def test_with_items_in_a_queue(self, script):
-        out = script.ok("""
-            import _interpreters, subinterpreters
+        out = script.ok(f"""
+            import {PRIVATE} as _interpreters, subinterpreters
             interp = subinterpreters.create()
             queue = subinterpreters.create_queue()
             interp.prepare_main(queue=queue)
@@ -247,8 +293,8 @@ class TestByTheStandardModule:
 
     def test_run_by_it(self, script):
         # It refuses what it did not create; unrestricted, it runs code in ours.
-        out = script.ok("""
-            import _interpreters, subinterpreters
+        out = script.ok(f"""
+            import {PRIVATE} as _interpreters, subinterpreters
             interp = subinterpreters.create()
             _interpreters.run_string(interp.id, 'x = 1')
             print(interp.call(eval, 'x'))

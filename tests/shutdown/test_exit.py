@@ -423,10 +423,6 @@ class TestStillRunning:
         done = script.run(self.DAEMON, source, "", timeout=45)
         assert done.returncode == 0, done.stderr
 
-    @pytest.mark.xfail(
-        reason="daemon threads that create interpreters can still break the exit",
-        strict=False,
-    )
     def test_daemon_thread_creating_and_closing(self, script):
         done = script.run("""
             import os, subinterpreters, threading
@@ -442,10 +438,10 @@ class TestStillRunning:
                     os.write(w, b'1')
             for _ in range(3):
                 threading.Thread(target=churn, daemon=True).start()
-            os.read(r, 1)
+            for _ in range(4):
+                os.read(r, 1)
             """)
-        assert done.returncode == 0, done.stderr
-        assert "Fatal" not in done.stderr
+        assert (done.returncode, done.stderr) == (0, "")
 
     def test_daemon_thread_waiting_in_main(self, script):
         script.ok("""
@@ -469,6 +465,96 @@ class TestStillRunning:
             ''')
             """)
         assert out == "finished\n"
+
+    @pytest.mark.parametrize(
+        "wait",
+        [
+            "queue.get()",
+            "queue.get(timeout=1000)",
+            "full.put(2)",
+            "time.sleep(1000)",
+            "exec('while True: pass')",
+            "[queue.get() for _ in iter(int, 1)]",
+        ],
+    )
+    def test_thread_of_an_interpreter_that_does_not_end(self, script, wait):
+        out = script.ok(
+            f"""
+            import subinterpreters
+            interp = subinterpreters.create()
+            queue, full = subinterpreters.create_queue(), subinterpreters.create_queue(1)
+            started = subinterpreters.create_queue()
+            full.put(1)
+            interp.prepare_main(queue=queue, full=full, started=started)
+            interp.exec('''
+            import threading, time
+            def work():
+                started.put(1)
+                try:
+                    {wait}
+                finally:
+                    print('left', flush=True)
+            threads = [threading.Thread(target=work) for _ in range(2)]
+            for thread in threads: thread.start()
+            ''')
+            started.get()
+            started.get()
+            """,
+        )
+        assert out == "left\n" * 2
+
+    def test_thread_of_an_interpreter_that_cannot_be_stopped(self, script):
+        out = script.ok("""
+            import subinterpreters
+            interp = subinterpreters.create()
+            other = subinterpreters.create()
+            interp.exec('''
+            import threading
+            threading.Thread(target=threading.Lock().acquire).start()
+            held = threading.Lock()
+            held.acquire()
+            threading.Thread(target=held.acquire).start()
+            ''')
+            other.exec('import atexit; atexit.register(print, "other")')
+            """)
+        assert out == "other\n"
+
+    def test_threads_of_an_interpreter_that_feed_each_other(self, script):
+        out = script.ok("""
+            import subinterpreters
+            one, two = subinterpreters.create(), subinterpreters.create()
+            queue = subinterpreters.create_queue()
+            one.prepare_main(queue=queue)
+            two.prepare_main(queue=queue)
+            one.exec('''
+            import threading
+            threading.Thread(target=lambda: print(queue.get(), flush=True)).start()
+            ''')
+            two.exec('''
+            import threading, time
+            def feed():
+                time.sleep(0.3)
+                queue.put('fed')
+            threading.Thread(target=feed).start()
+            ''')
+            """)
+        assert out == "fed\n"
+
+    def test_executor_in_an_interpreter(self, script):
+        out = script.ok("""
+            import subinterpreters
+            interp = subinterpreters.create()
+            interp.exec('''
+            import concurrent.futures, time
+            executor = concurrent.futures.ThreadPoolExecutor(2)
+            executor.submit(len, ()).result()
+            def last():
+                time.sleep(0.1)
+                print('last', flush=True)
+            executor.submit(last)
+            ''')
+            """)
+        assert out == "last\n"
 
     def test_bare_thread_of_an_interpreter(self, script):
         done = script.run(
