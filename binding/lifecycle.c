@@ -138,7 +138,7 @@ static const PyInterpreterConfig isolated = {
 
 /* What create() does inside the new interpreter. -> 0 | -1 with an exception there */
 static int
-furnish(sipy_interp *interp, const sipy_image *path)
+furnish(sipy_interp *interp, const sipy_image *path, bool private_copies)
 {
     if (sipy_compat_after_create() < 0 || settle(interp) < 0 ||
         register_last_atexit() < 0) {
@@ -148,7 +148,7 @@ furnish(sipy_interp *interp, const sipy_image *path)
     int result = list == NULL ? -1 : PySys_SetObject("path", list);
     Py_XDECREF(list);
     if (result < 0 || sipy_sleep_install() < 0 ||
-        sipy_loader_install(&interp->loader) < 0) {
+        (private_copies && sipy_loader_install(&interp->loader) < 0)) {
         return -1;
     }
     return sipy_prologue_run();
@@ -202,12 +202,12 @@ undo(sipy_interp *interp, PyThreadState *ts, PyThreadState *caller)
 /* Attached to the new interpreter. -> 0 with all in place | -1 with failure filled */
 static int
 settle_in(sipy_interp *interp, PyThreadState *ts, const sipy_image *path,
-          sipy_failure *failure)
+          bool private_copies, sipy_failure *failure)
 {
     if (sipy_interp_register(interp) != SI_OK || sipy_slot_adopt(interp, ts) == NULL) {
         PyErr_NoMemory();
     }
-    else if (furnish(interp, path) == 0) {
+    else if (furnish(interp, path, private_copies) == 0) {
         return 0;
     }
     sipy_failure_capture(failure, interp->home);
@@ -215,7 +215,7 @@ settle_in(sipy_interp *interp, PyThreadState *ts, const sipy_image *path,
 }
 
 static sipy_interp *
-create_with_path(const sipy_state *state, const sipy_image *path)
+create_with_path(const sipy_state *state, const sipy_image *path, bool private_copies)
 {
     PyThreadState *caller = PyThreadState_Get();
     PyThreadState *ts = NULL;
@@ -242,7 +242,7 @@ create_with_path(const sipy_state *state, const sipy_image *path)
     assert(entered == SI_OK);
     (void)entered;
     sipy_handle_hold(interp);
-    if (settle_in(interp, ts, path, &failure) == 0) {
+    if (settle_in(interp, ts, path, private_copies, &failure) == 0) {
         PyThreadState_Swap(caller);
         si_gate_leave_exclusive(&interp->gate);
         return interp;
@@ -255,7 +255,7 @@ create_with_path(const sipy_state *state, const sipy_image *path)
 }
 
 sipy_interp *
-sipy_interp_create(sipy_state *state)
+sipy_interp_create(sipy_state *state, bool private_copies)
 {
     sipy_home *home = sipy_home_of(state);
     if (home == NULL) {
@@ -270,7 +270,7 @@ sipy_interp_create(sipy_state *state)
     sipy_image_init(&path);
     sipy_interp *interp = NULL;
     if (encode_path(home, &path) == 0) {
-        interp = create_with_path(state, &path);
+        interp = create_with_path(state, &path, private_copies);
     }
     sipy_image_fini(&path);
     sipy_creation_is_over();

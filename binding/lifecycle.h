@@ -7,10 +7,11 @@
 #include "binding/threads.h"
 
 /* Makes an isolated interpreter with its own GIL, ready for use: the creator's
- * sys.path, the prologue, the loader. Attached to the creator's, also afterwards.
+ * sys.path, the prologue, and if private_copies the loader (binding/loader/). Attached to
+ * the creator's, also afterwards.
  * -> record with one reference and one handle for the caller | NULL, InterpreterError */
 sipy_interp *
-sipy_interp_create(sipy_state *state);
+sipy_interp_create(sipy_state *state, bool private_copies);
 
 /* Ends an interpreter whose gate the caller has closed (si_gate_close) and drained. On
  * success the gate is CLOSED. On failure it is open again. Attached to another

@@ -31,10 +31,13 @@ set_prologue(PyObject *module, PyObject *source)
 }
 
 PyDoc_STRVAR(create_doc,
-             "create($module, /)\n--\n\n"
+             "create($module, /, *, extensions='any')\n--\n\n"
              "Make a new, idle interpreter and return its Interpreter.\n\n"
-             "It has its own GIL and modules, and a copy of this one's sys.path. Raises\n"
-             "InterpreterError if it cannot be made or the process is exiting.");
+             "It has its own GIL and modules, and a copy of this one's sys.path.\n"
+             "extensions: what becomes of extension modules that do not declare support\n"
+             "for several interpreters. 'any': each gets a private copy; 'declared': they\n"
+             "cannot be imported, as CPython has it. Raises InterpreterError if it cannot\n"
+             "be made or the process is exiting.");
 PyDoc_STRVAR(list_all_doc,
              "list_all($module, /)\n--\n\n"
              "All interpreters of the process, oldest first, as a list of Interpreter.");
@@ -66,7 +69,8 @@ PyDoc_STRVAR(set_prologue_doc,
              "created from now on, before it is handed out; None: nothing.");
 
 static PyMethodDef module_methods[] = {
-    {"create", sipy_interpreter_create, METH_NOARGS, create_doc},
+    {"create", _PyCFunction_CAST(sipy_interpreter_create), METH_FASTCALL | METH_KEYWORDS,
+     create_doc},
     {"list_all", sipy_interpreter_list, METH_NOARGS, list_all_doc},
     {"get_current", sipy_interpreter_current, METH_NOARGS, get_current_doc},
     {"get_main", sipy_interpreter_main, METH_NOARGS, get_main_doc},

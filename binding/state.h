@@ -82,7 +82,8 @@ PyObject *
 sipy_queue_create(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
                   PyObject *kwnames);
 PyObject *
-sipy_interpreter_create(PyObject *module, PyObject *ignored);
+sipy_interpreter_create(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
+                        PyObject *kwnames);
 PyObject *
 sipy_interpreter_current(PyObject *module, PyObject *ignored);
 PyObject *

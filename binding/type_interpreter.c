@@ -185,16 +185,44 @@ interpreter_dealloc(PyObject *op)
 
 /* --- the module's functions ---------------------------------------------------------- */
 
+/* What create(extensions=) asks for, NULL standing for "any". -> 0 | -1 */
+static int
+parse_extensions(PyObject *value, bool *private_copies)
+{
+    if (value != NULL && !PyUnicode_Check(value)) {
+        PyErr_Format(PyExc_TypeError, "extensions must be str, not %.200s",
+                     Py_TYPE(value)->tp_name);
+        return -1;
+    }
+    *private_copies =
+        value == NULL || PyUnicode_CompareWithASCIIString(value, "any") == 0;
+    if (!*private_copies && PyUnicode_CompareWithASCIIString(value, "declared") != 0) {
+        PyErr_Format(PyExc_ValueError, "extensions must be 'any' or 'declared', not %R",
+                     value);
+        return -1;
+    }
+    return 0;
+}
+
+static const char *const create_names[] = {"extensions", NULL};
+static const sipy_signature create_signature = {"create", create_names, 0, 0, 0};
+
 PyObject *
-sipy_interpreter_create(PyObject *module, PyObject *Py_UNUSED(ignored))
+sipy_interpreter_create(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
+                        PyObject *kwnames)
 {
     sipy_state *state = sipy_state_of_module(module);
-    if (sipy_exit_hook_register() < 0 || sipy_ctrl_c_install() < 0) {
+    PyObject *extensions;
+    bool private_copies;
+    if (sipy_parse_args(&create_signature, args, nargs, kwnames, &extensions) < 0 ||
+        parse_extensions(extensions, &private_copies) < 0 ||
+        sipy_exit_hook_register() < 0 || sipy_ctrl_c_install() < 0) {
         return NULL;
     }
-    sipy_interp *interp = sipy_spare_take(state);
+    /* Spares have the loader. */
+    sipy_interp *interp = private_copies ? sipy_spare_take(state) : NULL;
     if (interp == NULL) {
-        interp = sipy_interp_create(state);
+        interp = sipy_interp_create(state, private_copies);
     }
     if (interp == NULL) {
         return NULL;

@@ -176,7 +176,7 @@ make_spare(sipy_interp *owner, const sipy_image *names)
     sipy_interp *interp = NULL;
     if (home != NULL && home->state != NULL && hide_from_newest()) {
         making = true;
-        interp = sipy_interp_create(home->state);
+        interp = sipy_interp_create(home->state, true);
         making = false;
         si_store_release(&hidden_from, INT64_MAX);
     }

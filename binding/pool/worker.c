@@ -39,7 +39,7 @@ make_interp(sipy_pool *pool, sipy_failure *failure)
     sipy_home *home = pool->owner->home;
     sipy_interp *interp = NULL;
     if (home != NULL && home->state != NULL) {
-        interp = sipy_interp_create(home->state);
+        interp = sipy_interp_create(home->state, true);
         if (interp == NULL) {
             sipy_failure_capture(failure, home);
         }

@@ -203,6 +203,19 @@ static PyMethodDef methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
+#ifdef AT_END
+/* As C++ statics do when the process exits. */
+__attribute__((destructor)) static void
+at_end(void)
+{
+    char text[64];
+    int n = snprintf(text, sizeof text, TEXT(NAME) ": %d %d\n", Py_IsInitialized(),
+                     PyGILState_Check());
+    ssize_t written = write(1, text, (size_t)n);
+    (void)written;
+}
+#endif
+
 #ifdef USES_HELPER
 extern PyObject *
 helper_shared(PyObject *object);
