@@ -5,8 +5,8 @@
  * told to forget them. Queues and what they hold stay.
  *
  * Lock order, the only place where two are held: registry of interpreters, its records;
- * registry of queues, its channels; the listing's lock; the prologue's. Everywhere else
- * they are leaves, so this cannot meet another order.
+ * registry of queues, its channels; the listing's lock; the prologue's; what loaders
+ * share. Everywhere else they are leaves, so this cannot meet another order.
  */
 #include "binding/fork.h"
 
@@ -14,6 +14,7 @@
 
 #include "binding/attach.h"
 #include "binding/listing.h"
+#include "binding/loader/loader.h"
 #include "binding/prologue.h"
 #include "binding/queues.h"
 #include "core/base/alloc.h"
@@ -52,11 +53,13 @@ before_fork(void)
     si_registry_fork_prepare(&sipy_queues, lock_channel);
     sipy_listing_fork_prepare();
     sipy_prologue_fork_prepare();
+    sipy_loader_fork_prepare();
 }
 
 static void
 unlock_all(bool child)
 {
+    sipy_loader_fork_done();
     sipy_prologue_fork_done();
     sipy_listing_fork_done(child);
     si_registry_fork_done(&sipy_queues, unlock_channel);
@@ -73,6 +76,9 @@ static void
 close_record(sipy_interp *interp)
 {
     if (interp->origin == SIPY_OURS) {
+        if (interp->loader != NULL) {
+            sipy_loader_forked(interp->loader);
+        }
         si_gate_force_end(&interp->gate);
         sipy_slots_forget(interp);
         si_registry_remove(&sipy_interps, &interp->entry);

@@ -286,16 +286,21 @@ static int
 end_attached(sipy_interp *interp, sipy_slot *slot, const sipy_patience *limits, bool *here,
              char keeper[SIPY_KEEPER_SIZE])
 {
+    /* The threads of libraries make thread states whenever they come in; those of the
+     * interpreter are counted while none is there. */
+    if (interp->loader != NULL &&
+        sipy_loader_pause(interp->loader, si_deadline_after(LIBRARY_PATIENCE_NS), keeper) !=
+            SI_OK) {
+        return 1;
+    }
     int left = sipy_threads_unknown(interp, here);
+    if (interp->loader != NULL) {
+        sipy_loader_resume(interp->loader);
+    }
     if (left > 0 || *here) {
         return left > 0 ? left : 1;
     }
     if (limits != NULL && !sipy_threads_leave(interp, limits)) {
-        return 1;
-    }
-    if (interp->loader != NULL &&
-        sipy_loader_ending(interp->loader, si_deadline_after(LIBRARY_PATIENCE_NS),
-                           keeper) != SI_OK) {
         return 1;
     }
     PyThreadState *ts = slot->ts;

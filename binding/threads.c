@@ -3,7 +3,6 @@
 
 #include "binding/attach.h"
 #include "binding/interrupt.h"
-#include "binding/loader/loader.h"
 #include "core/platform/clock.h"
 
 static bool
@@ -46,11 +45,8 @@ int
 sipy_threads_unknown(sipy_interp *interp, bool *here)
 {
     int own = sipy_count_own_threads(interp, here);
-    if (interp->loader != NULL) {
-        own -= sipy_loader_guests(interp->loader);
-    }
-    if (own <= 0 || *here) {
-        return own > 0 ? own : 0;
+    if (own == 0 || *here) {
+        return own;
     }
     PyObject *threading = PyImport_ImportModule("threading");
     PyObject *list = threading == NULL ? NULL : list_joined(threading);

@@ -145,6 +145,12 @@ sipy_support_of(int fd, const sipy_file_id *file, const char *path, const char *
 void
 sipy_support_remember(const sipy_file_id *file, sipy_support support);
 
+/* What is remembered, while the process is copied by a fork. */
+void
+sipy_support_lock(void);
+void
+sipy_support_unlock(void);
+
 /* The PyInit_ function's module for this interpreter, from its copy. [home]
  * With *declared true, a module that turns out to declare support is not made: NULL is
  * returned without an exception, and *declared stays true. Else it becomes false.

@@ -5,8 +5,8 @@
  *
  * Life       OPEN gate -> CLOSED by CPython's callback near the interpreter's end. After
  *            that the copies' code still may run in threads that they started, but finds
- *            every way into the interpreter shut. sipy_loader_ending closes the gate only
- *            to look, and opens it again.
+ *            every way into the interpreter shut. sipy_loader_pause closes the gate for a
+ *            while, sipy_loader_resume opens it again.
  * Lock order gate and mu are leaves.
  */
 #include "binding/loader/loader.h"
@@ -20,6 +20,7 @@
 
 #include "binding/compat/compat_module.h"
 #include "binding/loader/copy.h"
+#include "binding/loader/needed.h"
 #include "core/base/alloc.h"
 #include "core/platform/clock.h"
 
@@ -100,9 +101,17 @@ shut(sipy_loader *loader)
     si_gate_end(&loader->gate);
 }
 
+/* The same, whoever may be inside. */
+static void
+shut_for_good(sipy_loader *loader)
+{
+    si_store_release(&loader->ended, 1);
+    si_gate_force_end(&loader->gate);
+}
+
 /* Runs among the last functions of the interpreter's atexit module: CPython has joined the
  * interpreter's threads, and next it insists that no other thread state exists. Who is
- * inside is waited for; sipy_loader_ending has seen to it that this does not take long.
+ * inside is waited for; sipy_loader_pause has seen to it that this does not take long.
  */
 static PyObject *
 last_atexit(PyObject *self, PyObject *unused)
@@ -311,7 +320,7 @@ sipy_loader_install(sipy_loader **out)
 }
 
 si_status
-sipy_loader_ending(sipy_loader *loader, int64_t deadline_ns, char keeper[SIPY_KEEPER_SIZE])
+sipy_loader_pause(sipy_loader *loader, int64_t deadline_ns, char keeper[SIPY_KEEPER_SIZE])
 {
     if (si_gate_close(&loader->gate, false) != SI_OK) {
         return SI_OK; /* it has ended */
@@ -323,22 +332,16 @@ sipy_loader_ending(sipy_loader *loader, int64_t deadline_ns, char keeper[SIPY_KE
         snprintf(keeper, SIPY_KEEPER_SIZE, "%s",
                  loader->guests != NULL ? loader->guests->copy->label : "a library");
         si_mutex_unlock(&loader->mu);
+        si_gate_reopen(&loader->gate);
     }
-    si_gate_reopen(&loader->gate);
     PyEval_RestoreThread(ts);
     return status;
 }
 
-int
-sipy_loader_guests(sipy_loader *loader)
+void
+sipy_loader_resume(sipy_loader *loader)
 {
-    int count = 0;
-    si_mutex_lock(&loader->mu);
-    for (const sipy_guest *guest = loader->guests; guest != NULL; guest = guest->next) {
-        count++;
-    }
-    si_mutex_unlock(&loader->mu);
-    return count;
+    si_gate_reopen(&loader->gate);
 }
 
 void
@@ -363,6 +366,27 @@ sipy_loader_ended(sipy_loader *loader)
         si_free(keys);
         keys = next;
     }
+}
+
+void
+sipy_loader_fork_prepare(void)
+{
+    sipy_support_lock();
+    sipy_needed_lock();
+}
+
+void
+sipy_loader_fork_done(void)
+{
+    sipy_needed_unlock();
+    sipy_support_unlock();
+}
+
+void
+sipy_loader_forked(sipy_loader *loader)
+{
+    shut_for_good(loader);
+    loader->mu = (si_mutex)SI_MUTEX_INIT; /* its holder is not in this process */
 }
 
 void

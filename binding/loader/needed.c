@@ -48,6 +48,18 @@ static struct {
     } entries[MAX_REMEMBERED] SI_GUARDED_BY(mu);
 } remembered;
 
+void
+sipy_needed_lock(void) SI_NO_THREAD_SAFETY
+{
+    si_mutex_lock(&remembered.mu);
+}
+
+void
+sipy_needed_unlock(void) SI_NO_THREAD_SAFETY
+{
+    si_mutex_unlock(&remembered.mu);
+}
+
 static int
 recall(const sipy_file_id *file)
 {

@@ -25,4 +25,10 @@ sipy_needed_init(sipy_needed *needed, sipy_batch *batch, const sipy_copy *copy,
 void
 sipy_needed_fini(sipy_needed *needed);
 
+/* What is remembered of libraries, while the process is copied by a fork. */
+void
+sipy_needed_lock(void);
+void
+sipy_needed_unlock(void);
+
 #endif /* SIPY_LOADER_NEEDED_H */

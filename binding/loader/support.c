@@ -42,6 +42,18 @@ bucket_of(const sipy_file_id *file)
     return ((size_t)file->inode * 31 + (size_t)file->device) % BUCKETS;
 }
 
+void
+sipy_support_lock(void) SI_NO_THREAD_SAFETY
+{
+    si_mutex_lock(&verdicts.mu);
+}
+
+void
+sipy_support_unlock(void) SI_NO_THREAD_SAFETY
+{
+    si_mutex_unlock(&verdicts.mu);
+}
+
 static sipy_support
 recall(const sipy_file_id *file)
 {

@@ -1,0 +1,198 @@
+"""Interpreters with private copies end: closed, at exit, in a forked child."""
+
+import os
+import sys
+import textwrap
+
+import pytest
+import subinterpreters
+
+
+def test_close_waits_for_library_threads(ask, interp):
+    read, write = os.pipe()
+    ask(
+        interp, f"from samples import multi as m; m.start_thread({read}); result = None"
+    )
+    # The thread is inside: closing names its library instead of pulling the
+    # interpreter from under it.
+    with pytest.raises(subinterpreters.InterpreterError, match=r"samples\.multi"):
+        interp.close()
+    assert ask(interp, "result = 5") == 5  # still usable
+    os.close(write)
+    interp.close()
+    os.close(read)
+
+
+def test_library_threads_find_a_closed_interpreter_shut(script, modules):
+    out = script.ok(
+        f"""
+        import os, subinterpreters
+        interp = subinterpreters.create()
+        read, write = os.pipe()
+        interp.exec(f'''
+        import sys; sys.path.insert(0, {str(modules)!r})
+        from samples import multi as m
+        m.start_knocking({{read}})
+        ''')
+        os.write(write, b"1")
+        interp.close()
+        os.write(write, b"111")   # it must not come in, and not crash
+        other = subinterpreters.create()
+        other.exec("print(sum(range(10)))")
+        other.close()
+        print("done")
+        """
+    )
+    assert out.split() == ["45", "done"]
+
+
+def test_nothing_is_left_behind(script, modules):
+    """No open descriptor after an import, no file anywhere."""
+    out = script.ok(
+        f"""
+        import os, subinterpreters
+        before = set(os.listdir("/proc/self/fd")), set(os.listdir("/dev/shm"))
+        interp = subinterpreters.create()
+        interp.exec('''
+        import sys; sys.path.insert(0, {str(modules)!r})
+        from samples import single, multi, one, two
+        ''')
+        interp.close()
+        after = set(os.listdir("/proc/self/fd")), set(os.listdir("/dev/shm"))
+        print(before == after)
+        """
+    )
+    assert out.strip() == "True"
+
+
+def test_many_interpreters_in_turn(ask):
+    """A copy's name is never used twice, so none gets the library of another."""
+    for _ in range(30):
+        interp = subinterpreters.create()
+        assert ask(interp, "from samples import single as m; result = m.count()") == 1
+        interp.close()
+
+
+def with_samples(modules, source):
+    """A script: two interpreters with copies of the samples, then source."""
+    return f"""
+        import os, sys, subinterpreters
+        interps = [subinterpreters.create() for _ in range(2)]
+        for interp in interps:
+            interp.exec('''
+            import sys; sys.path.insert(0, {str(modules)!r})
+            from samples import single, multi, one, two, at_end
+            multi.keep(multi.Thing())
+            ''')
+{textwrap.indent(textwrap.dedent(source), " " * 8)}
+        """
+
+
+def test_exit_with_copies_alive(script, modules):
+    """Destructors of the libraries run after their interpreters."""
+    out = script.ok(with_samples(modules, "print('end')"))
+    assert out == "end\nat_end: 0 0\nat_end: 0 0\n"
+
+
+def test_destructors_after_close(script, modules):
+    out = script.ok(
+        with_samples(
+            modules,
+            """
+            for interp in interps:
+                interp.close()
+            print('end')
+            """,
+        )
+    )
+    assert out == "end\nat_end: 0 0\nat_end: 0 0\n"
+
+
+def test_exit_with_library_threads(script, modules):
+    """They knock all the time while the process exits."""
+    out = script.ok(
+        with_samples(
+            modules,
+            """
+            fd = os.open('/dev/zero', os.O_RDONLY)
+            for interp in interps:
+                interp.prepare_main(fd=fd)
+                interp.exec('for _ in range(2): multi.start_knocking(fd)')
+            print('end')
+            """,
+        )
+    )
+    assert out.startswith("end\n")
+
+
+def test_close_with_library_threads_at_the_door(script, modules):
+    """Closing neither waits for threads that come and go nor lets one in afterwards."""
+    out = script.ok(
+        with_samples(
+            modules,
+            """
+            fd = os.open('/dev/zero', os.O_RDONLY)
+            for interp in interps:
+                interp.prepare_main(fd=fd)
+                interp.exec('for _ in range(2): multi.start_knocking(fd)')
+            for interp in interps:
+                interp.close()
+            other = subinterpreters.create()
+            other.exec('print(sum(range(10)))')
+            other.close()
+            """,
+        )
+    )
+    assert out.startswith("45\n")
+
+
+def test_exit_with_a_library_thread_inside(script, modules):
+    """It does not leave: the exit goes on without it."""
+    out = script.ok(
+        with_samples(
+            modules,
+            """
+            read, write = os.pipe()
+            interps[0].prepare_main(fd=read)
+            interps[0].exec('multi.start_thread(fd)')
+            print('end')
+            """,
+        )
+    )
+    assert out.startswith("end\n")
+
+
+@pytest.mark.skipif(
+    sys.version_info < (3, 13),
+    reason="CPython 3.12 hangs in the child while another interpreter is alive",
+)
+def test_fork_with_copies_alive(script, modules):
+    """The child exits by itself, destructors of the copies included, and can make
+    interpreters with copies of its own."""
+    out = script.ok(
+        with_samples(
+            modules,
+            f"""
+            import warnings
+            warnings.simplefilter('ignore', DeprecationWarning)
+            sys.stdout.flush()
+            pid = os.fork()
+            if pid == 0:
+                fresh = subinterpreters.create()
+                fresh.exec('''
+                import sys; sys.path.insert(0, {str(modules)!r})
+                from samples import single
+                assert single.count() == 1
+                ''')
+                fresh.close()
+                print('child', flush=True)
+                sys.exit(7)
+            _, status = os.waitpid(pid, 0)
+            print(os.waitstatus_to_exitcode(status), flush=True)
+            for interp in interps:
+                interp.exec('assert multi.is_main()')
+            """,
+        )
+    )
+    ends = "at_end: 0 0\n" * 2
+    assert out == f"child\n{ends}7\n{ends}"
