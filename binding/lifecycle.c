@@ -313,7 +313,8 @@ end_attached(sipy_interp *interp, sipy_slot *slot, const sipy_patience *limits, 
 }
 
 /* Ends an interpreter whose gate is closed and drained; on failure the gate is open again,
- * or stays as it is when there are limits, which are as for end_attached. -> 0 | the number of threads in the way | -1 no memory */
+ * or stays as it is when there are limits, which are as for end_attached.
+ * -> 0 | the number of threads in the way | -1 no memory */
 static int
 end_or_reopen(sipy_interp *interp, const sipy_patience *limits, bool *here,
               char keeper[SIPY_KEEPER_SIZE])

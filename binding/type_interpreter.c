@@ -194,8 +194,7 @@ parse_extensions(PyObject *value, bool *private_copies)
                      Py_TYPE(value)->tp_name);
         return -1;
     }
-    *private_copies =
-        value == NULL || PyUnicode_CompareWithASCIIString(value, "any") == 0;
+    *private_copies = value == NULL || PyUnicode_CompareWithASCIIString(value, "any") == 0;
     if (!*private_copies && PyUnicode_CompareWithASCIIString(value, "declared") != 0) {
         PyErr_Format(PyExc_ValueError, "extensions must be 'any' or 'declared', not %R",
                      value);

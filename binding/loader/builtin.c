@@ -155,8 +155,12 @@ sipy_builtin_install(sipy_loader *loader, PyObject *imp)
     PyObject *modules = PyImport_GetModuleDict(); /* borrowed */
     static const char *const names[] = {"_signal", "signal"};
     for (int i = 0; i < 2 && result == 0; i++) {
-        PyObject *module = PyDict_GetItemString(modules, names[i]); /* borrowed */
-        result = module != NULL ? replace_wakeup(module, capsule) : 0;
+        PyObject *name = PyUnicode_FromString(names[i]);
+        PyObject *module =
+            name != NULL ? PyDict_GetItemWithError(modules, name) : NULL; /* borrowed */
+        result = module != NULL ? replace_wakeup(module, capsule)
+                                : (PyErr_Occurred() != NULL ? -1 : 0);
+        Py_XDECREF(name);
     }
     Py_XDECREF(capsule);
     Py_XDECREF(original);

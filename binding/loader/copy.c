@@ -110,16 +110,20 @@ sipy_folder_of(const char *path)
 static char *
 unique_path(int fd)
 {
-    char *path = si_alloc(128);
-    if (path == NULL) {
-        return NULL;
-    }
-    char *out = path + sprintf(path, "/proc/self/fd");
+    char spelt[2 * 32 + 1] = ""; /* the serial, a bit at a time */
+    size_t length = 0;
     uint32_t serial = si_add_relaxed(&next_serial, 1);
     for (; serial != 0; serial >>= 1) {
-        out += sprintf(out, "%s", serial & 1 ? "/." : "/");
+        spelt[length++] = '/';
+        if (serial & 1) {
+            spelt[length++] = '.';
+        }
     }
-    sprintf(out, "/%d", fd);
+    size_t room = sizeof "/proc/self/fd" + length + sizeof "/2147483647";
+    char *path = si_alloc(room);
+    if (path != NULL) {
+        (void)snprintf(path, room, "/proc/self/fd%.*s/%d", (int)length, spelt, fd);
+    }
     return path;
 }
 

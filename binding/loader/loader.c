@@ -73,9 +73,11 @@ init_name_of(PyObject *name)
     if (encoded == NULL) {
         return NULL;
     }
-    char *result = si_alloc((size_t)PyBytes_GET_SIZE(encoded) + 3);
+    size_t room = (size_t)PyBytes_GET_SIZE(encoded) + 3;
+    char *result = si_alloc(room);
     if (result != NULL) {
-        sprintf(result, "%s%s", ascii ? "_" : "U_", PyBytes_AS_STRING(encoded));
+        (void)snprintf(result, room, "%s%s", ascii ? "_" : "U_",
+                       PyBytes_AS_STRING(encoded));
         for (char *p = result; *p != '\0'; p++) {
             *p = *p == '-' ? '_' : *p;
         }
@@ -288,7 +290,7 @@ interpreter_ends(void *data)
 }
 
 int
-sipy_loader_install(sipy_loader **out)
+sipy_loader_install(sipy_loader **result)
 {
     sipy_loader *loader = si_calloc(sizeof *loader);
     if (loader == NULL) {
@@ -303,19 +305,17 @@ sipy_loader_install(sipy_loader **out)
     if (imp != NULL) {
         loader->create_dynamic = PyObject_GetAttrString(imp, "create_dynamic");
     }
-    int result = loader->create_dynamic == NULL ||
-                         sipy_compat_at_end(loader->native, interpreter_ends, loader) < 0 ||
-                         PyObject_SetAttrString(imp, "create_dynamic", hook) < 0 ||
-                         sipy_builtin_install(loader, imp) < 0
-                     ? -1
-                     : 0;
+    bool failed = loader->create_dynamic == NULL ||
+                  sipy_compat_at_end(loader->native, interpreter_ends, loader) < 0 ||
+                  PyObject_SetAttrString(imp, "create_dynamic", hook) < 0 ||
+                  sipy_builtin_install(loader, imp) < 0;
     Py_XDECREF(capsule);
     Py_XDECREF(hook);
     Py_XDECREF(imp);
-    if (result < 0) {
+    if (failed) {
         return -1; /* the callbacks may refer to the loader: it stays */
     }
-    *out = loader;
+    *result = loader;
     return 0;
 }
 

@@ -20,10 +20,10 @@
 
 typedef struct sipy_loader sipy_loader;
 
-/* Replaces _imp.create_dynamic of the current interpreter. Attached. -> 0 with *loader
+/* Replaces _imp.create_dynamic of the current interpreter. Attached. -> 0 with *result
  * set, or -1 with an exception set (and nothing changed). */
 int
-sipy_loader_install(sipy_loader **loader);
+sipy_loader_install(sipy_loader **result);
 
 #define SIPY_KEEPER_SIZE 256
 

@@ -18,9 +18,13 @@ typedef struct raw_slot {
     void *value;
 } raw_slot;
 
+/* slots may be NULL, here and below: none. */
 static bool
 declares_support(const raw_slot *slots)
 {
+    if (slots == NULL) {
+        return false;
+    }
     for (; sipy_compat_slot_kind(slots->id) != SIPY_SLOT_END; slots++) {
         if (sipy_compat_slot_kind(slots->id) == SIPY_SLOT_INTERPRETERS) {
             return slots->value == Py_MOD_PER_INTERPRETER_GIL_SUPPORTED;
@@ -35,7 +39,7 @@ static raw_slot *
 declare_support(const raw_slot *slots)
 {
     size_t count = 0;
-    while (sipy_compat_slot_kind(slots[count].id) != SIPY_SLOT_END) {
+    while (slots != NULL && sipy_compat_slot_kind(slots[count].id) != SIPY_SLOT_END) {
         count++;
     }
     raw_slot *result = si_calloc((count + 2) * sizeof *result);
@@ -178,8 +182,7 @@ new_single(sipy_copy *copy, const char *name)
 int
 sipy_module_declare(PyModuleDef *def)
 {
-    static const raw_slot none;
-    const raw_slot *slots = def->m_slots != NULL ? (const raw_slot *)def->m_slots : &none;
+    const raw_slot *slots = (const raw_slot *)def->m_slots;
     if (!declares_support(slots)) {
         raw_slot *changed = declare_support(slots);
         if (changed == NULL) {

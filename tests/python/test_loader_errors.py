@@ -3,6 +3,7 @@
 import pathlib
 import shutil
 import sysconfig
+import textwrap
 
 import pytest
 
@@ -125,3 +126,96 @@ def test_state_in_system_libraries(ask, interp, name):
         except ImportError as error:
             result = str(error)"""
     assert ask(interp, source) is not None
+
+
+# A full memory and a kernel without anonymous files, as the loader would see them.
+NO_MEMFD = """
+    #include <errno.h>
+    __attribute__((visibility("default"))) int
+    memfd_create(const char *name, unsigned flags)
+    {
+        (void)name; (void)flags;
+        errno = ENOSYS;
+        return -1;
+    }
+    """
+
+TRY_TWICE = """
+    import resource, subinterpreters
+    interp = subinterpreters.create()
+    interp.prepare_main(folder=sys.argv[1])
+    interp.exec('''
+    import sys; sys.path.insert(0, folder)
+    for _ in range(2):
+        try:
+            import samples.multi
+        except ImportError as error:
+            print(error.name, error.path)
+            print(error)
+    import json
+    print(json.dumps([1]))
+    ''')
+    """
+
+
+def test_no_anonymous_files(script, modules, compile_c, tmp_path):
+    shim = tmp_path / "shim.c"
+    shim.write_text(NO_MEMFD)
+    compile_c(shim, tmp_path / "shim.so")
+    out = script.ok(
+        "import sys\n" + textwrap.dedent(TRY_TWICE),
+        modules,
+        env={"LD_PRELOAD": str(tmp_path / "shim.so")},
+    )
+    path = modules / "samples" / ("multi" + SUFFIX)
+    why = "no anonymous file for its private copy: Function not implemented"
+    told = f"samples.multi {path}\ncannot load 'samples.multi' from {path}: {why}\n"
+    assert out == 2 * told + "[1]\n"
+
+
+def test_no_room_for_the_copy(script, modules):
+    limit = (
+        "import sys, resource\nresource.setrlimit(resource.RLIMIT_FSIZE, (4096, -1))"
+    )
+    out = script.ok(limit + "\n" + textwrap.dedent(TRY_TWICE), modules)
+    path = modules / "samples" / ("multi" + SUFFIX)
+    why = "cannot write its private copy: File too large"
+    told = f"samples.multi {path}\ncannot load 'samples.multi' from {path}: {why}\n"
+    assert out == 2 * told + "[1]\n"
+
+
+def test_static_thread_local_memory_runs_out(script, compile_c, tmp_path):
+    """Long before other libraries of the process find none."""
+    source = tmp_path / "greedy.c"
+    text = (SOURCES / "sample.c").read_text()
+    source.write_text(
+        "static _Thread_local int greedy[75];\n"
+        + text.replace("FromLong(++counter)", "FromLong(++greedy[0])")
+    )
+    options = ["-DNAME=greedy", "-DPACKAGE=x", "-ftls-model=initial-exec"]
+    compile_c(source, tmp_path / ("greedy" + SUFFIX), *options)
+    shutil.copy(tmp_path / ("greedy" + SUFFIX), tmp_path / "other.so")
+    out = script.ok(
+        f"""
+        import subinterpreters
+        for number in range(5):
+            interp = subinterpreters.create()
+            interp.exec('''
+            import sys; sys.path.insert(0, {str(tmp_path)!r})
+            try:
+                import greedy
+                print(greedy.count())
+            except ImportError as error:
+                print(error)
+            ''')
+        import ctypes
+        print(ctypes.CDLL({str(tmp_path / "other.so")!r}) is not None)
+        """
+    )
+    path = tmp_path / ("greedy" + SUFFIX)
+    why = "it needs 300 bytes of static thread-local memory, of which a process has"
+    refused = f"cannot load 'greedy' from {path}: {why}"
+    lines = out.splitlines()
+    assert lines[:3] == ["1"] * 3
+    assert all(line.startswith(refused) for line in lines[3:5])
+    assert lines[5] == "True"
