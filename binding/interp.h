@@ -36,8 +36,8 @@ typedef struct sipy_interp {
     si_atomic_u32 spare;        /* 1: made ahead of time, nobody has seen it */
     si_atomic_u32 orphans; /* slots whose OS thread has ended, since the last reaping */
     si_mutex mu;
-    sipy_slot *slots SI_GUARDED_BY(mu);   /* cached thread states of this interpreter */
-    si_waiter *blocked SI_GUARDED_BY(mu); /* the run's thread waits on it, or NULL */
+    sipy_slot *slots SI_GUARDED_BY(mu);       /* cached thread states of this interpreter */
+    si_waiter *blocked SI_GUARDED_BY(mu);     /* the run's thread waits on it, or NULL */
     si_waiter *own_blocked SI_GUARDED_BY(mu); /* its own threads' (by `also`) */
     bool own_stopped SI_GUARDED_BY(mu);       /* its own threads shall leave */
     PyObject *interrupt_exc SI_GUARDED_BY(mu);     /* static exception class to raise */

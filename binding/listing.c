@@ -16,7 +16,8 @@
 #include "core/platform/mutex.h"
 
 static si_mutex list_mu = SI_MUTEX_INIT;
-static si_atomic_u32 ending; /* calls of Py_EndInterpreter; written under list_mu; a futex */
+static si_atomic_u32
+    ending; /* calls of Py_EndInterpreter; written under list_mu; a futex */
 
 typedef struct id_list {
     int64_t *ids;
