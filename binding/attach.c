@@ -170,6 +170,37 @@ sipy_slot_leave(PyThreadState *caller)
     PyThreadState_Swap(caller);
 }
 
+PyThreadState *
+sipy_brief_enter(sipy_interp *interp)
+{
+    PyThreadState *ts = PyThreadState_New(interp->native);
+    if (ts != NULL) {
+        PyEval_RestoreThread(ts);
+    }
+    return ts;
+}
+
+void
+sipy_brief_leave(PyThreadState *ts)
+{
+    PyThreadState_Clear(ts);
+    PyThreadState_DeleteCurrent();
+}
+
+PyThreadState *
+sipy_detach(void)
+{
+    return sipy_compat_current() == NULL ? NULL : PyEval_SaveThread();
+}
+
+void
+sipy_reattach(PyThreadState *ts)
+{
+    if (ts != NULL) {
+        PyEval_RestoreThread(ts);
+    }
+}
+
 /* Takes one slot but keep off interp's list, or returns NULL. */
 static sipy_slot *
 take(sipy_interp *interp, const sipy_slot *keep, bool only_orphans)

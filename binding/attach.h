@@ -43,6 +43,23 @@ sipy_slot_enter(sipy_slot *slot);
 void
 sipy_slot_leave(PyThreadState *caller);
 
+/* For a thread of ours that is attached nowhere and passes by once, inside an entry: makes
+ * a thread state of interp that no slot keeps and attaches it. -> NULL: no memory */
+PyThreadState *
+sipy_brief_enter(sipy_interp *interp);
+
+/* The way back: deletes it and leaves the thread attached nowhere. CPython remembers the
+ * last thread state of each OS thread, and it must not be one that somebody else deletes:
+ * so this is the last one that such a thread attaches, or else a slot's. */
+void
+sipy_brief_leave(PyThreadState *ts);
+
+/* Detaches, if the thread is attached. Returns what sipy_reattach takes. */
+PyThreadState *
+sipy_detach(void);
+void
+sipy_reattach(PyThreadState *ts);
+
 /* Deletes the thread states of interp whose OS threads have ended. Attached to interp;
  * runs destructors. */
 void

@@ -6,7 +6,8 @@
  *
  * Lock order, the only place where two are held: registry of interpreters, its records;
  * registry of queues, its channels; the listing's lock; the prologue's; what loaders
- * share. Everywhere else they are leaves, so this cannot meet another order.
+ * share; the lock of the pools; that of the spares. Everywhere else they are leaves, so
+ * this cannot meet another order.
  */
 #include "binding/fork.h"
 
@@ -15,6 +16,8 @@
 #include "binding/attach.h"
 #include "binding/listing.h"
 #include "binding/loader/loader.h"
+#include "binding/pool/pool.h"
+#include "binding/pool/spares.h"
 #include "binding/prologue.h"
 #include "binding/queues.h"
 #include "core/base/alloc.h"
@@ -54,11 +57,15 @@ before_fork(void)
     sipy_listing_fork_prepare();
     sipy_prologue_fork_prepare();
     sipy_loader_fork_prepare();
+    sipy_pools_fork_prepare();
+    sipy_spares_fork_prepare();
 }
 
 static void
 unlock_all(bool child)
 {
+    sipy_spares_fork_done(child);
+    sipy_pools_fork_done(child);
     sipy_loader_fork_done();
     sipy_prologue_fork_done();
     sipy_listing_fork_done(child);

@@ -10,6 +10,7 @@
 
 #include "binding/interrupt.h"
 #include "core/platform/clock.h"
+#include "core/platform/thread.h"
 
 #define STUCK_NS 1000000000 /* how long an interrupted job may take to stop */
 
@@ -62,7 +63,7 @@ look(sipy_pool *pool, int64_t *next_ns)
     }
 }
 
-static void *
+static void
 keeper_main(void *arg)
 {
     sipy_pool *pool = arg;
@@ -89,21 +90,6 @@ keeper_main(void *arg)
         si_mutex_unlock(&pool->mu);
     }
     sipy_pool_drop(pool);
-    return NULL;
-}
-
-static bool
-start_thread(sipy_pool *pool)
-{
-    pthread_t thread;
-    pthread_attr_t attributes;
-    if (pthread_attr_init(&attributes) != 0) {
-        return false;
-    }
-    (void)pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-    bool started = pthread_create(&thread, &attributes, keeper_main, pool) == 0;
-    (void)pthread_attr_destroy(&attributes);
-    return started;
 }
 
 void
@@ -127,7 +113,7 @@ sipy_keeper_expect(sipy_pool *pool, int64_t due_ns)
         return;
     }
     sipy_pool_hold(pool);
-    if (!start_thread(pool)) {
+    if (si_thread_start(keeper_main, pool, "timeouts") != SI_OK) {
         sipy_pool_drop(pool);
         si_mutex_lock(&pool->mu);
         pool->keeper_runs = false;

@@ -125,6 +125,16 @@ capture(sipy_worker *worker, const sipy_job *job, attempt *out)
     sipy_home_flush(home);
 }
 
+bool
+sipy_job_stop(sipy_pool *pool, sipy_job *job)
+{
+    /* Either this finds the run, or the worker, which shows the run first, finds the mark. */
+    si_store_seq_cst(&job->stop, 1);
+    return si_task_queue_cancel(&pool->queue, &job->task) ||
+           sipy_pool_interrupt(pool, job, SIPY_ASKED_TO_STOP, PyExc_KeyboardInterrupt) ||
+           !si_task_ended(&job->task);
+}
+
 /* From here on the job can be interrupted, and the keeper sees it. */
 static int64_t
 begin_run(sipy_worker *worker, sipy_job *job)
@@ -189,7 +199,8 @@ static void
 conclude(sipy_worker *worker, sipy_job *job, attempt *tried)
 {
     sipy_pool *pool = worker->pool;
-    bool again = tried->outcome != SIPY_RETURNED && !tried->stopped && job->retries > 0;
+    bool again = tried->outcome != SIPY_RETURNED && !tried->stopped && job->retries > 0 &&
+                 si_load_acquire(&job->stop) == 0;
     bool mine = si_task_claim(&job->task);
     (void)si_add_seq_cst(&pool->idle, 1);
     if (!mine) {
@@ -215,7 +226,12 @@ sipy_job_run(sipy_worker *worker, sipy_job *job)
 {
     attempt tried = {SIPY_NO_OUTCOME, NULL, NULL, false};
     int64_t started_ns = begin_run(worker, job);
-    make_call(worker, job, &tried);
+    if (si_load_seq_cst(&job->stop) == 0) {
+        make_call(worker, job, &tried);
+    }
+    else {
+        tried.stopped = true;
+    }
     end_run(worker, job);
     if (PyErr_Occurred()) {
         capture(worker, job, &tried);

@@ -13,52 +13,31 @@
 #include <string.h>
 
 #include "binding/interrupt.h"
-#include "binding/pool/spares.h"
 #include "core/base/alloc.h"
 #include "core/platform/clock.h"
 
 static si_mutex pools_mu = SI_MUTEX_INIT;
 static sipy_pool *pools SI_GUARDED_BY(pools_mu);
 static si_atomic_u32 generation; /* forks that this process comes from */
-static pthread_once_t fork_once = PTHREAD_ONCE_INIT;
 
 /* --- fork ---------------------------------------------------------------------------- */
 
-static void
-before_fork(void) SI_NO_THREAD_SAFETY
+void
+sipy_pools_fork_prepare(void) SI_NO_THREAD_SAFETY
 {
     si_mutex_lock(&pools_mu);
-    sipy_spares_fork_prepare();
-}
-
-static void
-in_parent(void) SI_NO_THREAD_SAFETY
-{
-    sipy_spares_fork_done(false);
-    si_mutex_unlock(&pools_mu);
-}
-
-/* The pools of the parent are not touched any more: their locks may be taken by threads
- * that do not exist here. */
-static void
-in_child(void) SI_NO_THREAD_SAFETY
-{
-    sipy_spares_fork_done(true);
-    pools = NULL;
-    (void)si_add_relaxed(&generation, 1);
-    si_mutex_unlock(&pools_mu);
-}
-
-static void
-register_handlers(void)
-{
-    (void)pthread_atfork(before_fork, in_parent, in_child);
 }
 
 void
-sipy_pool_fork_handlers(void)
+sipy_pools_fork_done(bool child) SI_NO_THREAD_SAFETY
 {
-    (void)pthread_once(&fork_once, register_handlers);
+    if (child) {
+        /* The pools of the parent are not touched any more: their locks may be taken by
+         * threads that do not exist here. */
+        pools = NULL;
+        (void)si_add_relaxed(&generation, 1);
+    }
+    si_mutex_unlock(&pools_mu);
 }
 
 bool

@@ -13,8 +13,6 @@
 #ifndef SIPY_POOL_POOL_H
 #define SIPY_POOL_POOL_H
 
-#include <pthread.h>
-
 #include "binding/failure.h"
 #include "binding/home.h"
 #include "core/task/queue.h"
@@ -45,6 +43,7 @@ typedef struct sipy_job {
     int64_t run_ns;       /* how long it ran */
     uint32_t retries;     /* tries that are left after a failure; the worker's */
     bool request_gone;    /* the call's packet was given back; the worker's */
+    si_atomic_u32 stop;   /* 1: interrupt() was called; it is not begun any more */
     si_atomic_u32 asked;  /* a sipy_ask; reset before each try */
     uint64_t number;      /* of the task in its pool */
     uint32_t worker;      /* number of the worker that ran it last */
@@ -77,7 +76,6 @@ struct sipy_worker {
     si_atomic_i64 due_ns;     /* when the keeper shall look at it; 0: never */
     si_atomic_u64 tasks;      /* that it has run */
     si_atomic_u64 busy_ns;
-    pthread_t thread;
     sipy_histogram run_times;
     sipy_histogram wait_times;
 };
@@ -167,9 +165,11 @@ sipy_pool_interrupt(sipy_pool *pool, sipy_job *job, sipy_ask ask, PyObject *exc)
 bool
 sipy_pools_of(const sipy_interp *owner, sipy_pool ***out, size_t *count);
 
-/* Registers what a fork needs, once. */
+/* For fork handlers: the lock is held while the process is copied. */
 void
-sipy_pool_fork_handlers(void);
+sipy_pools_fork_prepare(void);
+void
+sipy_pools_fork_done(bool child);
 
 /* --- worker.c, keeper.c -------------------------------------------------------------- */
 
@@ -192,6 +192,12 @@ sipy_keeper_expect(sipy_pool *pool, int64_t due_ns);
 sipy_job *
 sipy_job_new(sipy_home *home, PyObject *func, PyObject *const *args, size_t nargs,
              PyObject *kwnames);
+
+/* future.interrupt(): takes job out of the queue, interrupts the run, or has the worker
+ * that is between the two, or about to try it again, leave it. Any thread; never waits.
+ * -> whether it had not ended */
+bool
+sipy_job_stop(sipy_pool *pool, sipy_job *job);
 
 /* Runs job in the worker's interpreter, to which the thread is attached. Ends the job, or
  * puts it back if it is to be tried again. */

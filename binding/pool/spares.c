@@ -5,7 +5,6 @@
 #include "binding/pool/spares.h"
 
 #include <limits.h>
-#include <pthread.h>
 
 #include "binding/args.h"
 #include "binding/attach.h"
@@ -16,6 +15,7 @@
 #include "core/base/alloc.h"
 #include "core/platform/clock.h"
 #include "core/platform/futex.h"
+#include "core/platform/thread.h"
 #include "core/wait/waiter.h"
 
 #define MOST 64
@@ -59,15 +59,12 @@ static void
 throw_away(sipy_interp *interp)
 {
     if (si_gate_close(&interp->gate, true) == SI_OK) {
-        PyThreadState *ts = sipy_compat_current();
-        PyThreadState *caller = ts == NULL ? NULL : PyEval_SaveThread();
+        PyThreadState *caller = sipy_detach();
         while (si_gate_drain(&interp->gate, SI_FOREVER) != SI_OK) {
             /* Signals are looked at later. */
         }
         (void)sipy_interp_end_detached(interp);
-        if (caller != NULL) {
-            PyEval_RestoreThread(caller);
-        }
+        sipy_reattach(caller);
     }
     (void)si_sub_acq_rel(&interp->handles, 1);
     sipy_interp_drop(interp);
@@ -167,11 +164,10 @@ warm_up(sipy_interp *interp, const sipy_image *names)
 static sipy_interp *
 make_spare(sipy_interp *owner, const sipy_image *names)
 {
-    PyThreadState *ts = PyThreadState_New(owner->native);
+    PyThreadState *ts = sipy_brief_enter(owner);
     if (ts == NULL) {
         return NULL;
     }
-    PyEval_RestoreThread(ts);
     sipy_home *home = owner->home;
     sipy_interp *interp = NULL;
     if (home != NULL && home->state != NULL && hide_from_newest()) {
@@ -184,10 +180,7 @@ make_spare(sipy_interp *owner, const sipy_image *names)
     if (interp != NULL) {
         warm_up(interp, names);
     }
-    /* The last one that this thread attaches: CPython remembers it for PyGILState, and
-     * whoever gets the interpreter may delete the one that it has there. */
-    PyThreadState_Clear(ts);
-    PyThreadState_DeleteCurrent();
+    sipy_brief_leave(ts);
     return interp;
 }
 
@@ -250,7 +243,7 @@ next_chore(si_waiter *w)
     return next;
 }
 
-static void *
+static void
 maker_main(void *Py_UNUSED(arg))
 {
     si_waiter waiter;
@@ -266,15 +259,12 @@ maker_main(void *Py_UNUSED(arg))
     }
     (void)si_add_seq_cst(&ends, 1);
     si_futex_wake(&ends, INT_MAX);
-    return NULL;
 }
 
 /* Starts the thread if it is wanted and not there. */
 static void
 start_maker(void)
 {
-    pthread_attr_t attributes;
-    pthread_t thread;
     si_mutex_lock(&spares_mu);
     bool start = wanted > 0 && !thread_runs;
     thread_runs |= start;
@@ -284,13 +274,7 @@ start_maker(void)
         wake_maker();
         return;
     }
-    bool started = false;
-    if (pthread_attr_init(&attributes) == 0) {
-        (void)pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-        started = pthread_create(&thread, &attributes, maker_main, NULL) == 0;
-        (void)pthread_attr_destroy(&attributes);
-    }
-    if (!started) {
+    if (si_thread_start(maker_main, NULL, "spares") != SI_OK) {
         si_mutex_lock(&spares_mu);
         thread_runs = false; /* create() makes its own; it will be tried again */
         si_mutex_unlock(&spares_mu);

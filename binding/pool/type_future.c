@@ -5,8 +5,6 @@
  * in its own thread, and the future keeps the object. All of it belongs to the owner of
  * the pool and is touched attached to it.
  */
-#include <sched.h>
-
 #include "binding/args.h"
 #include "binding/interrupt.h"
 #include "binding/pool/pool.h"
@@ -273,20 +271,7 @@ future_interrupt(PyObject *op, PyObject *Py_UNUSED(ignored))
     if (has_ended(self) || !sipy_pool_usable(self->pool)) {
         Py_RETURN_FALSE;
     }
-    /* Between the queue and the run, and back, there are a few instructions in which the
-     * worker cannot be interrupted; it is on a CPU, or will be. */
-    bool asked = false;
-    Py_BEGIN_ALLOW_THREADS
-    while (!asked && !si_task_ended(&self->job->task)) {
-        asked = si_task_queue_cancel(&self->pool->queue, &self->job->task) ||
-                sipy_pool_interrupt(self->pool, self->job, SIPY_ASKED_TO_STOP,
-                                    PyExc_KeyboardInterrupt);
-        if (!asked) {
-            (void)sched_yield();
-        }
-    }
-    Py_END_ALLOW_THREADS
-    return PyBool_FromLong(asked);
+    return PyBool_FromLong(sipy_job_stop(self->pool, self->job));
 }
 
 static PyObject *

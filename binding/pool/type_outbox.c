@@ -179,7 +179,7 @@ outbox_stop(PyObject *op, PyObject *Py_UNUSED(ignored))
 static PyObject *
 outbox_fileno(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
-    return PyLong_FromLong(as_outbox(op)->box->read_fd);
+    return PyLong_FromLong(as_outbox(op)->box->wakeup.read_fd);
 }
 
 static Py_ssize_t

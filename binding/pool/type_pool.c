@@ -453,7 +453,6 @@ static PyMethodDef pool_functions[] = {
 int
 sipy_pool_types_add(PyObject *module, sipy_state *state)
 {
-    sipy_pool_fork_handlers();
     state->Pool = PyType_FromModuleAndSpec(module, &pool_spec, NULL);
     if (state->Pool == NULL || PyModule_AddObjectRef(module, "_Pool", state->Pool) < 0 ||
         PyModule_AddFunctions(module, pool_functions) < 0) {

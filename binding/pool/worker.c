@@ -16,6 +16,7 @@
 #include "binding/lifecycle.h"
 #include "core/base/alloc.h"
 #include "core/platform/clock.h"
+#include "core/platform/thread.h"
 
 static _Thread_local sipy_worker *here;
 
@@ -31,11 +32,10 @@ sipy_worker_here(void)
 static sipy_interp *
 make_interp(sipy_pool *pool, sipy_failure *failure)
 {
-    PyThreadState *ts = PyThreadState_New(pool->owner->native);
+    PyThreadState *ts = sipy_brief_enter(pool->owner);
     if (ts == NULL) {
         return NULL;
     }
-    PyEval_RestoreThread(ts);
     sipy_home *home = pool->owner->home;
     sipy_interp *interp = NULL;
     if (home != NULL && home->state != NULL) {
@@ -44,8 +44,7 @@ make_interp(sipy_pool *pool, sipy_failure *failure)
             sipy_failure_capture(failure, home);
         }
     }
-    PyThreadState_Clear(ts);
-    PyThreadState_DeleteCurrent();
+    sipy_brief_leave(ts);
     return interp;
 }
 
@@ -130,7 +129,7 @@ open_worker(sipy_worker *worker)
         break_pool(worker, &failure, "lost its interpreter");
         return false;
     }
-    PyThreadState_Swap(worker->slot->ts);
+    (void)sipy_slot_enter(worker->slot);
     (void)sipy_compat_set_running(interp->native);
     PyErr_Clear(); /* 3.12's own module drives it: what is marked is marked */
     if (prepare(worker, &failure) < 0) {
@@ -227,7 +226,7 @@ close_interp(sipy_worker *worker)
 {
     sipy_interp *interp = worker->interp;
     sipy_compat_unset_running(interp->native);
-    PyThreadState_Swap(NULL);
+    sipy_slot_leave(NULL);
     bool mine = si_gate_close(&interp->gate, false) == SI_OK;
     si_gate_leave_exclusive(&interp->gate);
     if (!mine) {
@@ -239,7 +238,7 @@ close_interp(sipy_worker *worker)
     (void)sipy_interp_end_detached(interp); /* if threads are in the way: the exit does */
 }
 
-static void *
+static void
 worker_main(void *arg)
 {
     sipy_worker *worker = arg;
@@ -261,40 +260,10 @@ worker_main(void *arg)
     }
     sipy_pool_drop(pool);
     si_free(worker);
-    return NULL;
-}
-
-static void
-name_thread(const sipy_worker *worker)
-{
-#if defined(__linux__)
-    char name[16];
-    (void)snprintf(name, sizeof(name), "%s", worker->pool->name);
-    (void)pthread_setname_np(worker->thread, name);
-#else
-    (void)worker;
-#endif
-}
-
-static void *
-named_main(void *arg)
-{
-    sipy_worker *worker = arg;
-    worker->thread = pthread_self();
-    name_thread(worker);
-    return worker_main(worker);
 }
 
 bool
 sipy_worker_start(sipy_worker *worker)
 {
-    pthread_attr_t attributes;
-    pthread_t thread;
-    if (pthread_attr_init(&attributes) != 0) {
-        return false;
-    }
-    (void)pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-    bool started = pthread_create(&thread, &attributes, named_main, worker) == 0;
-    (void)pthread_attr_destroy(&attributes);
-    return started;
+    return si_thread_start(worker_main, worker, worker->pool->name) == SI_OK;
 }

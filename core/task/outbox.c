@@ -5,56 +5,7 @@
  */
 #include "core/task/outbox.h"
 
-#include <fcntl.h>
-#include <unistd.h>
-
-#if defined(__linux__)
-#include <sys/eventfd.h>
-#endif
-
 #include "core/base/alloc.h"
-
-static si_status
-open_descriptor(si_outbox *box)
-{
-#if defined(__linux__)
-    box->read_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    box->write_fd = box->read_fd;
-    return box->read_fd < 0 ? SI_SYSTEM : SI_OK;
-#else
-    int ends[2];
-    if (pipe(ends) < 0) {
-        return SI_SYSTEM;
-    }
-    for (int i = 0; i < 2; i++) {
-        (void)fcntl(ends[i], F_SETFD, FD_CLOEXEC);
-        (void)fcntl(ends[i], F_SETFL, O_NONBLOCK);
-    }
-    box->read_fd = ends[0];
-    box->write_fd = ends[1];
-    return SI_OK;
-#endif
-}
-
-static void
-raise_descriptor(si_outbox *box)
-{
-    const uint64_t one = 1;
-    if (box->write_fd >= 0) {
-        ssize_t written = write(box->write_fd, &one, sizeof(one));
-        (void)written; /* it holds one message at most, so there is room */
-    }
-}
-
-static void
-lower_descriptor(si_outbox *box)
-{
-    uint64_t count;
-    if (box->read_fd >= 0) {
-        ssize_t got = read(box->read_fd, &count, sizeof(count));
-        (void)got; /* there is one message */
-    }
-}
 
 si_status
 si_outbox_new(bool with_fd, si_outbox **out)
@@ -64,9 +15,8 @@ si_outbox_new(bool with_fd, si_outbox **out)
         return SI_NOMEM;
     }
     si_store_relaxed(&box->refs, 1);
-    box->read_fd = -1;
-    box->write_fd = -1;
-    si_status status = with_fd ? open_descriptor(box) : SI_OK;
+    box->wakeup = (si_wakeup)SI_WAKEUP_NONE;
+    si_status status = with_fd ? si_wakeup_open(&box->wakeup) : SI_OK;
     if (status != SI_OK) {
         si_free(box);
         return status;
@@ -88,12 +38,7 @@ si_outbox_drop(si_outbox *box)
         return;
     }
     /* Each task inside holds a reference to the box, so it is empty by now. */
-    if (box->read_fd >= 0) {
-        (void)close(box->read_fd);
-    }
-    if (box->write_fd >= 0 && box->write_fd != box->read_fd) {
-        (void)close(box->write_fd);
-    }
+    si_wakeup_close(&box->wakeup);
     si_free(box);
 }
 
@@ -113,7 +58,7 @@ si_outbox_post(si_outbox *box, si_task *task)
         reader = box->reader;
         box->reader = NULL;
         kick = reader != NULL && si_waiter_signal(reader);
-        raise_descriptor(box);
+        si_wakeup_raise(&box->wakeup);
     }
     box->tail = task;
     box->count++;
@@ -133,7 +78,7 @@ si_outbox_take(si_outbox *box)
         box->count--;
         if (box->head == NULL) {
             box->tail = NULL;
-            lower_descriptor(box);
+            si_wakeup_lower(&box->wakeup);
         }
     }
     si_mutex_unlock(&box->mu);

@@ -11,6 +11,7 @@
 #ifndef SI_TASK_OUTBOX_H
 #define SI_TASK_OUTBOX_H
 
+#include "core/platform/wakeup.h"
 #include "core/task/task.h"
 
 struct si_outbox {
@@ -21,8 +22,7 @@ struct si_outbox {
     size_t count SI_GUARDED_BY(mu);
     si_waiter *reader SI_GUARDED_BY(mu); /* sleeps, or NULL */
     bool stopped SI_GUARDED_BY(mu);
-    int read_fd; /* -1 without a descriptor; never changes */
-    int write_fd;
+    si_wakeup wakeup; /* its descriptors never change */
 };
 
 /* A new empty box with one reference; with_fd: with a descriptor to poll.

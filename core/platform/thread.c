@@ -1,0 +1,72 @@
+/* thread.c — see thread.h. */
+#include "core/platform/thread.h"
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <time.h>
+
+#include "core/base/alloc.h"
+
+#define NS_PER_S 1000000000
+#define NAME_SIZE 16 /* what Linux holds, the final NUL included */
+
+typedef struct start {
+    void (*run)(void *arg);
+    void *arg;
+    char name[NAME_SIZE];
+} start;
+
+static void
+name_myself(const char *name)
+{
+#if defined(__linux__)
+    (void)pthread_setname_np(pthread_self(), name);
+#elif defined(__APPLE__)
+    (void)pthread_setname_np(name);
+#else
+    (void)name;
+#endif
+}
+
+static void *
+begin(void *arg)
+{
+    start mine = *(start *)arg;
+    si_free(arg);
+    name_myself(mine.name);
+    mine.run(mine.arg);
+    return NULL;
+}
+
+si_status
+si_thread_start(void (*run)(void *arg), void *arg, const char *name)
+{
+    start *given = si_alloc(sizeof(*given));
+    if (given == NULL) {
+        return SI_NOMEM;
+    }
+    given->run = run;
+    given->arg = arg;
+    (void)snprintf(given->name, sizeof(given->name), "%s", name);
+    pthread_attr_t attributes;
+    pthread_t thread;
+    bool started = false;
+    if (pthread_attr_init(&attributes) == 0) {
+        (void)pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+        started = pthread_create(&thread, &attributes, begin, given) == 0;
+        (void)pthread_attr_destroy(&attributes);
+    }
+    if (!started) {
+        si_free(given);
+    }
+    return started ? SI_OK : SI_SYSTEM;
+}
+
+int64_t
+si_thread_cpu_ns(void)
+{
+    struct timespec used;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);
+    return (int64_t)used.tv_sec * NS_PER_S + used.tv_nsec;
+}

@@ -1,0 +1,19 @@
+/* thread.h — threads of our own, that nobody joins. */
+#ifndef SI_PLATFORM_THREAD_H
+#define SI_PLATFORM_THREAD_H
+
+#include <stdint.h>
+
+#include "core/base/status.h"
+
+/* Starts a detached thread that calls run(arg). name is what the system's tools show for
+ * it, cut to what they can hold; it is not kept. Any thread; never blocks for long.
+ * -> SI_OK | SI_NOMEM | SI_SYSTEM (no thread) */
+SI_NODISCARD si_status
+si_thread_start(void (*run)(void *arg), void *arg, const char *name);
+
+/* Processor time that the calling thread has used, in nanoseconds. */
+int64_t
+si_thread_cpu_ns(void);
+
+#endif /* SI_PLATFORM_THREAD_H */
