@@ -25,7 +25,7 @@ def pytest_addoption(parser):
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "slow: takes long; runs with --slow only")
-    # Jobs that a shell starts in the background ignore Ctrl-C, and so would our scripts.
+    # Jobs that a shell starts in the background ignore Ctrl-C; our scripts must not.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 

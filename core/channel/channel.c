@@ -81,47 +81,6 @@ may_succeed(const si_channel *ch, si_side side)
     return side == SI_SIDE_GET ? si_channel_count(ch) > 0 : !si_channel_is_full(ch);
 }
 
-/* The list of waiters. A waiter whose neighbours are NULL is in it only as its head. */
-
-static void
-list_append(si_wait_list *list, si_waiter *w)
-{
-    w->next = NULL;
-    w->prev = list->tail;
-    if (list->tail != NULL) {
-        list->tail->next = w;
-    }
-    else {
-        list->head = w;
-    }
-    list->tail = w;
-}
-
-static bool
-list_contains(const si_wait_list *list, const si_waiter *w)
-{
-    return w->prev != NULL || list->head == w;
-}
-
-static void
-list_remove(si_wait_list *list, si_waiter *w)
-{
-    if (w->prev != NULL) {
-        w->prev->next = w->next;
-    }
-    else {
-        list->head = w->next;
-    }
-    if (w->next != NULL) {
-        w->next->prev = w->prev;
-    }
-    else {
-        list->tail = w->prev;
-    }
-    w->next = NULL;
-    w->prev = NULL;
-}
-
 /* Takes the longest waiter of that side off its list and signals it, if a try may
  * succeed. Returns the waiter if it needs a kick once the lock is free. */
 static si_waiter *
@@ -134,7 +93,7 @@ wake_one(si_channel *ch, si_side side)
     if (w == NULL || !may_succeed(ch, side)) {
         return NULL;
     }
-    list_remove(&ch->waiting[side], w);
+    si_wait_list_remove(&ch->waiting[side], w);
     return si_waiter_signal(w) ? w : NULL;
 }
 
@@ -286,8 +245,8 @@ leave_list(si_channel *ch, si_side side, si_waiter *w)
 {
     news taken = {NULL, NULL};
     si_mutex_lock(&ch->mu);
-    if (list_contains(&ch->waiting[side], w)) {
-        list_remove(&ch->waiting[side], w);
+    if (si_wait_list_contains(&ch->waiting[side], w)) {
+        si_wait_list_remove(&ch->waiting[side], w);
     }
     else {
         taken = take_news(ch, side);
@@ -311,7 +270,7 @@ si_channel_park(si_channel *ch, si_side side, si_waiter *w, int64_t deadline_ns)
         si_mutex_unlock(&ch->mu);
         return SI_OK;
     }
-    list_append(&ch->waiting[side], w);
+    si_wait_list_append(&ch->waiting[side], w);
     si_mutex_unlock(&ch->mu);
     si_status status = si_waiter_park(w, deadline_ns);
     if (status != SI_OK) {

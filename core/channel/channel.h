@@ -25,8 +25,8 @@
 #include "core/base/status.h"
 #include "core/platform/mutex.h"
 #include "core/registry/registry.h"
+#include "core/wait/list.h"
 #include "core/wait/spin.h"
-#include "core/wait/waiter.h"
 
 /* What becomes of an item when the interpreter that put it ends. */
 typedef enum si_unbound {
@@ -55,11 +55,6 @@ typedef struct si_watch {
                                             no lock held; must neither block nor use the
                                             channel */
 } si_watch;
-
-typedef struct si_wait_list {
-    si_waiter *head;
-    si_waiter *tail;
-} si_wait_list;
 
 typedef struct si_channel {
     si_entry entry;  /* id and references; add it to a registry after si_channel_new */

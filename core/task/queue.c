@@ -1,8 +1,8 @@
 /* queue.c — see queue.h.
  *
  * No task is left behind: a putter that skips the wake-up because a worker spins relies on
- * that worker looking at the queue under mu before it sleeps (append_sleeper), and on it
- * passing the wake-up on when it takes one of several (try_get).
+ * that worker looking at the queue under mu before it sleeps (wait_get), and on it
+ * passing the wake-up on when it takes one of several (get).
  */
 #include "core/task/queue.h"
 
@@ -11,45 +11,6 @@
 #include "core/platform/clock.h"
 
 /* --- sleepers ------------------------------------------------------------------------ */
-
-static void
-append(si_task_sleepers *list, si_waiter *w)
-{
-    w->next = NULL;
-    w->prev = list->tail;
-    if (list->tail != NULL) {
-        list->tail->next = w;
-    }
-    else {
-        list->head = w;
-    }
-    list->tail = w;
-}
-
-static void
-detach(si_task_sleepers *list, si_waiter *w)
-{
-    if (w->prev != NULL) {
-        w->prev->next = w->next;
-    }
-    else {
-        list->head = w->next;
-    }
-    if (w->next != NULL) {
-        w->next->prev = w->prev;
-    }
-    else {
-        list->tail = w->prev;
-    }
-    w->next = NULL;
-    w->prev = NULL;
-}
-
-static bool
-contains(const si_task_sleepers *list, const si_waiter *w)
-{
-    return w->prev != NULL || list->head == w;
-}
 
 /* Takes the worker that fell asleep last (its caches are warm) or the putter that waits
  * longest. -> the waiter if it needs a kick once the lock is free */
@@ -60,7 +21,7 @@ wake_worker(si_task_queue *q) SI_REQUIRES(q->mu)
     if (w == NULL) {
         return NULL;
     }
-    detach(&q->workers, w);
+    si_wait_list_remove(&q->workers, w);
     si_store_release(&q->sleeping, si_load_relaxed(&q->sleeping) - 1);
     return si_waiter_signal(w) ? w : NULL;
 }
@@ -72,7 +33,7 @@ wake_putter(si_task_queue *q) SI_REQUIRES(q->mu)
     if (w == NULL) {
         return NULL;
     }
-    detach(&q->putters, w);
+    si_wait_list_remove(&q->putters, w);
     return si_waiter_signal(w) ? w : NULL;
 }
 
@@ -148,7 +109,7 @@ si_task_queue_wait_put(si_task_queue *q, si_waiter *w, int64_t deadline_ns)
     si_mutex_lock(&q->mu);
     bool ready = si_load_relaxed(&q->closed) != 0 || !is_full(q);
     if (!ready) {
-        append(&q->putters, w);
+        si_wait_list_append(&q->putters, w);
     }
     si_mutex_unlock(&q->mu);
     if (ready) {
@@ -157,8 +118,8 @@ si_task_queue_wait_put(si_task_queue *q, si_waiter *w, int64_t deadline_ns)
     si_status status = si_waiter_park(w, deadline_ns);
     si_waiter *next = NULL;
     si_mutex_lock(&q->mu);
-    if (contains(&q->putters, w)) {
-        detach(&q->putters, w);
+    if (si_wait_list_contains(&q->putters, w)) {
+        si_wait_list_remove(&q->putters, w);
     }
     else if (status != SI_OK && !is_full(q)) {
         next = wake_putter(q); /* the wake-up that this one cannot use */
@@ -261,7 +222,7 @@ si_task_queue_wait_get(si_task_queue *q, si_waiter *w, int64_t deadline_ns)
     si_mutex_lock(&q->mu);
     bool ready = may_get(q);
     if (!ready) {
-        append(&q->workers, w);
+        si_wait_list_append(&q->workers, w);
         si_store_release(&q->sleeping, si_load_relaxed(&q->sleeping) + 1);
     }
     si_mutex_unlock(&q->mu);
@@ -271,8 +232,8 @@ si_task_queue_wait_get(si_task_queue *q, si_waiter *w, int64_t deadline_ns)
     si_status status = si_waiter_park(w, deadline_ns);
     si_waiter *next = NULL;
     si_mutex_lock(&q->mu);
-    if (contains(&q->workers, w)) {
-        detach(&q->workers, w);
+    if (si_wait_list_contains(&q->workers, w)) {
+        si_wait_list_remove(&q->workers, w);
         si_store_release(&q->sleeping, si_load_relaxed(&q->sleeping) - 1);
     }
     else if (status != SI_OK && si_load_relaxed(&q->count) > 0) {

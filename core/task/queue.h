@@ -11,12 +11,8 @@
 #define SI_TASK_QUEUE_H
 
 #include "core/task/task.h"
+#include "core/wait/list.h"
 #include "core/wait/spin.h"
-
-typedef struct si_task_sleepers {
-    si_waiter *head;
-    si_waiter *tail;
-} si_task_sleepers;
 
 typedef struct si_task_queue {
     si_mutex mu;
@@ -28,8 +24,8 @@ typedef struct si_task_queue {
     si_atomic_u32 spinning; /* 1 while a worker spins */
     si_spin_memory spins;   /* of the workers */
     si_atomic_u32 sleeping; /* workers on the list; written under mu */
-    si_task_sleepers workers SI_GUARDED_BY(mu);
-    si_task_sleepers putters SI_GUARDED_BY(mu);
+    si_wait_list workers SI_GUARDED_BY(mu);
+    si_wait_list putters SI_GUARDED_BY(mu);
 } si_task_queue;
 
 /* Appends task, taking a reference of its own. Never blocks, any thread.

@@ -1,55 +1,5 @@
 """Interpreter.call with functions and classes of a script's own __main__."""
 
-import collections
-import datetime
-import fractions
-import math
-import operator
-import types
-
-VALUES = [
-    None,
-    True,
-    0,
-    -1,
-    2**63,
-    2**1000,
-    -(2**1000),
-    1.5,
-    math.inf,
-    3 + 4j,
-    "",
-    "né 🐍",
-    "a\0b",
-    "\udc80",
-    b"",
-    b"a\0b",
-    bytearray(b"spam"),
-    (),
-    (1, (2, "a")),
-    [],
-    [1, [2, [3]]],
-    {},
-    {"a": 1, 2: [3], (4,): {5: 6}},
-    {1, 2},
-    frozenset({1, 2}),
-    ...,
-    NotImplemented,
-    range(1, 10, 3),
-    slice(1, 2, None),
-    int,
-    ValueError,
-    len,
-    collections.OrderedDict(a=1, b=2),
-    collections.Counter("spam"),
-    collections.deque([1, 2], maxlen=5),
-    fractions.Fraction(1, 3),
-    datetime.datetime(2024, 2, 29, 12, 30, tzinfo=datetime.UTC),
-    datetime.timedelta(days=1, microseconds=5),
-    types.SimpleNamespace(x=42),
-    operator.itemgetter(1),
-]
-
 
 class TestScripts:
     """Functions and classes of a script's own __main__."""

@@ -2,7 +2,6 @@
 
 import gc
 import os
-import sys
 import threading
 
 import pytest
@@ -13,16 +12,6 @@ from subinterpreters import (
     InterpreterError,
     InterpreterNotFoundError,
 )
-
-FRESH_MAIN = [
-    *(["__annotations__"] if sys.version_info < (3, 14) else []),
-    "__builtins__",
-    "__doc__",
-    "__loader__",
-    "__name__",
-    "__package__",
-    "__spec__",
-]
 
 
 def ids():

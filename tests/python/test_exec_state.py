@@ -11,15 +11,6 @@ from subinterpreters import (
 )
 
 
-def failing_lines(caught):
-    """The line numbers of <script> in the other side's traceback."""
-    return [
-        int(line.split("line ")[1].split(",")[0])
-        for line in caught.value.excinfo.errdisplay.splitlines()
-        if line.lstrip().startswith('File "<script>", line ')
-    ]
-
-
 class TestStateBetweenCalls:
     """Nothing of one exec is left in the thread for the next one."""
 

@@ -32,12 +32,6 @@ def queue():
     return create_queue()
 
 
-def started(function, *args):
-    thread = threading.Thread(target=function, args=args)
-    thread.start()
-    return thread
-
-
 class TestCreate:
     @pytest.mark.parametrize("maxsize", [0, 1, 3, 100, -1, -10, 2**40])
     def test_maxsize(self, maxsize):

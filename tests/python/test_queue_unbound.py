@@ -14,8 +14,6 @@ from subinterpreters import (
     create_queue,
 )
 
-FOREVER = 3600
-
 
 @pytest.fixture
 def queue():

@@ -482,7 +482,8 @@ class TestStillRunning:
             f"""
             import subinterpreters
             interp = subinterpreters.create()
-            queue, full = subinterpreters.create_queue(), subinterpreters.create_queue(1)
+            queue = subinterpreters.create_queue()
+            full = subinterpreters.create_queue(1)
             started = subinterpreters.create_queue()
             full.put(1)
             interp.prepare_main(queue=queue, full=full, started=started)

@@ -47,7 +47,7 @@ MUTANTS = [
         "stays_listed_after_timeout",
         "channel",
         "core/channel/channel.c",
-        "        list_remove(&ch->waiting[side], w);\n    }\n    else {",
+        "        si_wait_list_remove(&ch->waiting[side], w);\n    }\n    else {",
         "    }\n    else {",
     ),
     (
