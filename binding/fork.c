@@ -6,13 +6,14 @@
  *
  * Lock order, the only place where two are held: registry of interpreters, its records;
  * registry of queues, its channels; the listing's lock; the prologue's; what loaders
- * share; the lock of the pools; that of the spares. Everywhere else they are leaves, so
- * this cannot meet another order.
+ * share; the list of arenas; the lock of the pools; that of the spares. Everywhere else
+ * they are leaves, so this cannot meet another order.
  */
 #include "binding/fork.h"
 
 #include <pthread.h>
 
+#include "binding/arenas.h"
 #include "binding/attach.h"
 #include "binding/listing.h"
 #include "binding/loader/loader.h"
@@ -57,6 +58,7 @@ before_fork(void)
     sipy_listing_fork_prepare();
     sipy_prologue_fork_prepare();
     sipy_loader_fork_prepare();
+    sipy_arenas_fork_prepare();
     sipy_pools_fork_prepare();
     sipy_spares_fork_prepare();
 }
@@ -66,6 +68,7 @@ unlock_all(bool child)
 {
     sipy_spares_fork_done(child);
     sipy_pools_fork_done(child);
+    sipy_arenas_fork_done();
     sipy_loader_fork_done();
     sipy_prologue_fork_done();
     sipy_listing_fork_done(child);

@@ -11,6 +11,7 @@
  */
 #include "binding/lifecycle.h"
 
+#include "binding/arenas.h"
 #include "binding/attach.h"
 #include "binding/errand.h"
 #include "binding/failure.h"
@@ -195,6 +196,7 @@ undo(sipy_interp *interp, PyThreadState *ts, PyThreadState *caller)
     sipy_ending_begins();
     Py_EndInterpreter(ts);
     sipy_ending_is_over();
+    sipy_arenas_interp_gone(interp->entry.id);
     si_gate_end(&interp->gate);
     PyThreadState_Swap(caller);
 }
@@ -220,6 +222,7 @@ create_with_path(const sipy_state *state, const sipy_image *path, bool private_c
     PyThreadState *caller = PyThreadState_Get();
     PyThreadState *ts = NULL;
     sipy_failure failure = {0};
+    sipy_arenas_watch();
     PyStatus status = Py_NewInterpreterFromConfig(&ts, &isolated);
     if (PyStatus_Exception(status) || ts == NULL) {
         if (sipy_compat_current() == NULL) {
@@ -339,6 +342,7 @@ end_or_reopen(sipy_interp *interp, const sipy_patience *limits, bool *here,
     if (interp->loader != NULL) {
         sipy_loader_ended(interp->loader);
     }
+    sipy_arenas_interp_gone(interp->entry.id);
     si_gate_end(&interp->gate);
     sipy_slot_purge(interp);
     return 0;

@@ -25,3 +25,16 @@ si_pages_expect(void *data, size_t size)
     (void)data;
 #endif
 }
+
+void
+si_pages_forget(void *data, size_t size)
+{
+#if defined(__linux__)
+    if (size != 0) {
+        (void)madvise(data, size, MADV_DONTNEED);
+    }
+#else
+    (void)data;
+    (void)size;
+#endif
+}

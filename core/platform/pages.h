@@ -9,4 +9,10 @@
 void
 si_pages_expect(void *data, size_t size);
 
+/* Gives the memory behind size bytes at data back to the system: it reads as zeros from
+ * then on, where the system can do that, and is unchanged elsewhere. Both are multiples of
+ * the page size; size may be 0. Never fails, any thread. */
+void
+si_pages_forget(void *data, size_t size);
+
 #endif /* SI_PLATFORM_PAGES_H */
