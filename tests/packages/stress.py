@@ -1,7 +1,8 @@
-"""stress.py SECONDS: NumPy, pydantic, lxml and greenlet in two interpreters.
+"""stress.py SECONDS [ROUNDS]: NumPy, pydantic, lxml, greenlet in two interpreters.
 
-Both work at the same time for that long, in an order that a seed decides, and every
-result is compared with the main interpreter's. Prints the number of rounds of each.
+Both work at the same time for that long, and until each has done so many rounds, in an
+order that a seed decides; every result is compared with the main interpreter's. Prints
+the number of rounds of each.
 """
 
 import random
@@ -18,6 +19,7 @@ PACKAGES = ("numpy", "pydantic", "lxml", "greenlet")
 
 def main() -> None:
     seconds = float(sys.argv[1])
+    at_least = int(sys.argv[2]) if len(sys.argv) > 2 else 1
     expected = {p: worker.run(catalogue.ALL[p], None) for p in PACKAGES}
     interps = [subinterpreters.create() for _ in range(2)]
     rounds = [0] * len(interps)
@@ -27,7 +29,7 @@ def main() -> None:
     def work(number: int) -> None:
         order = random.Random(number)
         try:
-            while time.monotonic() < end and not errors:
+            while not errors and (time.monotonic() < end or rounds[number] < at_least):
                 package = order.choice(PACKAGES)
                 worker.check(catalogue.ALL[package], interps[number], expected[package])
                 rounds[number] += 1

@@ -13,6 +13,7 @@ COMMANDS = {
     "py": commands.py,
     "test": commands.test,
     "lint": commands.lint,
+    "packages": commands.packages,
     "ci": commands.ci,
     "clean": commands.clean,
 }
@@ -25,7 +26,7 @@ def main() -> int:
         return COMMANDS[sys.argv[1]](sys.argv[2:])
     except ToolError as error:
         print(f"tools: {error}", file=sys.stderr, flush=True)
-        if sys.argv[1] in ("test", "lint", "ci"):
+        if sys.argv[1] in ("test", "lint", "packages", "ci"):
             print(f"\n{Outcome(failed=1)}")
         return 1
     except KeyboardInterrupt:

@@ -1,8 +1,9 @@
-"""The commands: py, test, lint and ci. Each returns its exit status."""
+"""The commands: py, test, lint, packages, ci. Each returns its exit status."""
 
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -10,7 +11,8 @@ from collections.abc import Sequence
 import machine
 import rootfs
 import suites
-from common import WORK, ToolError, remove, supported_versions
+import wheels
+from common import CHECKOUT, WORK, ToolError, remove, supported_versions
 from environment import Environment
 from outcome import Outcome, skip
 
@@ -24,6 +26,14 @@ TEST_USAGE = """\
 usage: tools/test [VERSION...] [-- PYTEST_ARGS...]
 Run tests/ on each CPython VERSION (without any: all supported ones that the machine
 has), then the C tests of core, unless PYTEST_ARGS choose among the tests."""
+
+PACKAGES_USAGE = """\
+usage: tools/packages [VERSION...]
+       tools/packages --table VERSION... [-- PACKAGE...]
+Check real packages in several interpreters: {checked},
+on each CPython VERSION (without any: all supported ones that the machine has). With
+--table check and measure all that tests/packages/requirements.txt names (or each
+PACKAGE), which takes an hour, and write the table of docs/guide/packages.md."""
 
 # The conventions need to hold once, not once per version: see lint.
 ALL_TESTS = ["--ignore=tests/lint", "tests"]
@@ -69,6 +79,22 @@ def lint(arguments: Sequence[str]) -> int:
     return _conclude(total)
 
 
+def packages(arguments: Sequence[str]) -> int:
+    if any(a in ("-h", "--help") for a in arguments):
+        print(PACKAGES_USAGE.format(checked=", ".join(wheels.CHECKED)))
+        return 0
+    if arguments[:1] == ["--table"]:
+        return _table(arguments[1:])
+    total = Outcome()
+    for version in arguments:
+        _check(version)
+    for version in arguments or _machine_versions():
+        environment = _ready(version, total)
+        if environment is not None:
+            _packages(environment, total)
+    return _conclude(total)
+
+
 def ci(arguments: Sequence[str]) -> int:
     """All that must hold: see .ci/run."""
     total = Outcome()
@@ -98,6 +124,8 @@ def ci(arguments: Sequence[str]) -> int:
     for environment in ready:
         suites.heading(f"examples on CPython {environment.version}")
         total.add(suites.run_examples(environment))
+    for environment in ready:
+        _packages(environment, total)
     return _conclude(total)
 
 
@@ -137,6 +165,30 @@ def _lint(version: str, arguments: Sequence[str], total: Outcome) -> None:
         print(environment.describe(), flush=True)
         chosen = list(arguments) or ["tests/lint"]
         total.add(suites.run_pytest(environment, "lint", chosen))
+
+
+def _packages(environment: Environment, total: Outcome) -> None:
+    suites.heading(f"packages on CPython {environment.version}")
+    start = time.monotonic()
+    total.add(suites.run_packages(environment))
+    print(f"   in {time.monotonic() - start:.0f} s", flush=True)
+
+
+def _table(arguments: Sequence[str]) -> int:
+    versions, chosen = list(arguments), []
+    if "--" in versions:
+        split = versions.index("--")
+        versions, chosen = versions[:split], versions[split + 1 :]
+    script = str(CHECKOUT / "tests" / "packages" / "table.py")
+    for version in versions:
+        environment = _set_up(version)
+        folder = wheels.install_all(environment, chosen)
+        command = environment.command(
+            [script, "run", "--packages", str(folder), *chosen]
+        )
+        subprocess.run(command, check=True, env=environment.variables(os.environ))
+    command = _set_up("any").command([script, "write"])
+    return subprocess.run(command, check=False).returncode
 
 
 def _ready(version: str, total: Outcome, *groups: str) -> Environment | None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import machine
-from common import CHECKOUT, WORK, run_group
+import wheels
+from common import CHECKOUT, WORK, ToolError, run_group
 from environment import Environment
 from outcome import Outcome, from_junit, from_total, skip
 
@@ -34,7 +35,10 @@ def failure(name: str, message: str) -> Outcome:
 
 
 def run_pytest(
-    environment: Environment, name: str, arguments: Sequence[str]
+    environment: Environment,
+    name: str,
+    arguments: Sequence[str],
+    settings: Mapping[str, str] | None = None,
 ) -> Outcome:
     """Run pytest, its output shown as it comes; the counts are its report's."""
     junit = WORK / "results" / f"{name.replace(' ', '-')}.xml"
@@ -43,7 +47,8 @@ def run_pytest(
     command = environment.command(
         ["-m", "pytest", "-q", f"--junitxml={junit}", *arguments]
     )
-    status = run_group(command, _variables(environment), PYTEST_LIMIT)
+    variables = {**_variables(environment), **(settings or {})}
+    status = run_group(command, variables, PYTEST_LIMIT)
     if status is None:
         return failure(name, f"pytest did not end within {PYTEST_LIMIT} s; killed")
     if not junit.exists():
@@ -78,6 +83,18 @@ def run_core(environment: Environment, kind: str) -> Outcome:
         ending = "time limit" if status is None else f"exit status {status}"
         return failure(name, f"tools/core-tests ended without a total ({ending})")
     return report(name, _checked(outcome, status))
+
+
+def run_packages(environment: Environment) -> Outcome:
+    """Run tests/packages with the real wheels that every change is checked with."""
+    name = f"packages {environment.version}"
+    chosen = [r for r in wheels.pinned() if wheels.name_of(r) in wheels.CHECKED]
+    try:
+        folder = wheels.install(environment, chosen)
+    except ToolError as error:
+        return failure(name, str(error))
+    settings = {"PYTHONPATH": str(folder), "SUBINTERPRETERS_PACKAGES": "checked"}
+    return run_pytest(environment, name, ["tests/packages"], settings)
 
 
 def run_examples(environment: Environment) -> Outcome:
