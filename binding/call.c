@@ -5,6 +5,7 @@
  */
 #include "binding/execute.h"
 #include "binding/failure.h"
+#include "binding/meter.h"
 #include "binding/run.h"
 
 /* How a visit ended. */
@@ -20,12 +21,14 @@ static visit_end
 visit(sipy_home *home, const sipy_image *request, sipy_image *reply, sipy_failure *failure)
 {
     sipy_stage stage = SIPY_DECODING;
+    sipy_meter_add(&home->interp->meter->bytes_in, request->len);
     PyObject *result = sipy_run_call(home->transfer, request, &stage);
     visit_end end = stage == SIPY_DECODING ? VISIT_NOT_DECODED : VISIT_RAISED;
     if (result != NULL) {
         end = sipy_encode(home->transfer, result, SIPY_ASYNC, reply) == 0
                   ? VISIT_OK
                   : VISIT_NOT_RETURNED;
+        sipy_meter_add(&home->interp->meter->bytes_out, reply->len);
         Py_DECREF(result);
     }
     if (end != VISIT_OK) {

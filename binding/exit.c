@@ -79,15 +79,10 @@ await_end(sipy_interp *interp, int64_t deadline_ns)
 static bool
 close_gate(sipy_interp *interp, int64_t deadline_ns)
 {
-    if (si_gate_enter(&interp->gate) != SI_OK) {
-        return false;
-    }
-    si_status asked = sipy_interrupt_request(interp, PyExc_SystemExit);
-    (void)asked; /* it is idle, or has too many pending calls: then it is waited for */
-    si_gate_leave(&interp->gate);
     if (si_gate_close(&interp->gate, false) != SI_OK) {
         return false;
     }
+    sipy_interrupt_close(interp, PyExc_SystemExit);
     sipy_interrupt_nudge(interp); /* a worker of a pool leaves once it sees the gate */
     si_status status;
     Py_BEGIN_ALLOW_THREADS

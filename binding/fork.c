@@ -15,6 +15,7 @@
 
 #include "binding/arenas.h"
 #include "binding/attach.h"
+#include "binding/lifecycle.h"
 #include "binding/listing.h"
 #include "binding/loader/loader.h"
 #include "binding/pool/pool.h"
@@ -119,6 +120,7 @@ static void
 in_child(void)
 {
     unlock_all(true);
+    sipy_creation_fork_done();
     si_entry **list = NULL;
     size_t count = 0;
     if (si_registry_list(&sipy_queues, &list, &count) == SI_OK) {

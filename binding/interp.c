@@ -1,6 +1,7 @@
 /* interp.c — see interp.h. */
 #include "binding/interp.h"
 
+#include "binding/meter.h"
 #include "core/base/alloc.h"
 
 si_registry sipy_interps; /* guarded by its own mutex; see docs/internals/globals.md */
@@ -9,9 +10,12 @@ sipy_interp *
 sipy_interp_new(sipy_origin origin, PyInterpreterState *native)
 {
     sipy_interp *interp = si_calloc(sizeof(*interp));
-    if (interp == NULL) {
+    sipy_meter *meter = interp == NULL ? NULL : sipy_meter_new();
+    if (meter == NULL) {
+        si_free(interp);
         return NULL;
     }
+    interp->meter = meter;
     interp->origin = origin;
     interp->native = native;
     return interp;
@@ -20,7 +24,10 @@ sipy_interp_new(sipy_origin origin, PyInterpreterState *native)
 static void
 destroy_record(si_entry *entry)
 {
-    si_free(entry); /* the entry is the first member of the record */
+    sipy_interp *interp = (sipy_interp *)entry; /* its first member */
+    si_free(si_load_relaxed(&interp->name));
+    si_free(interp->meter);
+    si_free(interp);
 }
 
 si_status
@@ -57,7 +64,7 @@ sipy_interp_free(sipy_interp *interp)
         return;
     }
     if (si_load_acquire(&interp->entry.refs) == 0) {
-        si_free(interp);
+        destroy_record(&interp->entry);
         return;
     }
     si_registry_remove(&sipy_interps, &interp->entry);

@@ -19,6 +19,7 @@
 
 typedef struct sipy_home sipy_home;
 typedef struct sipy_slot sipy_slot;
+typedef struct sipy_meter sipy_meter;
 
 typedef enum sipy_origin {
     SIPY_OURS = 0,    /* made by create(): may be driven and closed */
@@ -46,7 +47,10 @@ typedef struct sipy_interp {
     si_atomic_u32 errands_due;   /* hint: the list is not empty */
     si_atomic_u64 run;           /* counts up at each start and end of a run: odd = runs */
     si_atomic_u64 interrupt_run; /* the run to interrupt, or 0; written under mu */
-    unsigned long run_thread;    /* ident of the run's thread; only attached to interp */
+    si_atomic_u64 run_thread;    /* ident of the run's thread, or 0; written by it */
+    si_atomic_ptr close_exc;     /* static exception class: close() raises it in each run */
+    si_atomic_ptr name;          /* UTF-8, owned; set once, before create() returns */
+    sipy_meter *meter;           /* what stats() tells; never NULL */
 } sipy_interp;
 
 /* All records of the process, by interpreter id. */

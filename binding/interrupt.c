@@ -6,19 +6,36 @@
 
 #include "binding/attach.h"
 
+static unsigned long
+run_thread(const sipy_interp *interp)
+{
+    return (unsigned long)si_load_relaxed(&interp->run_thread);
+}
+
+static bool
+is_run_thread(const sipy_interp *interp)
+{
+    return run_thread(interp) == PyThread_get_thread_ident();
+}
+
 void
 sipy_interrupt_open(sipy_interp *interp)
 {
-    interp->run_thread = PyThread_get_thread_ident();
-    /* Only the run's thread changes the number, so load and store may be apart. */
-    si_store_release(&interp->run, si_load_relaxed(&interp->run) + 1);
+    si_store_relaxed(&interp->run_thread, PyThread_get_thread_ident());
+    /* Only the run's thread changes the number, so load and store may be apart. Either
+     * this run sees that the interpreter is being closed, or who closes sees the run. */
+    si_store_seq_cst(&interp->run, si_load_relaxed(&interp->run) + 1);
+    PyObject *exc = si_load_seq_cst(&interp->close_exc);
+    if (SI_UNLIKELY(exc != NULL)) {
+        (void)PyThreadState_SetAsyncExc(run_thread(interp), exc);
+    }
 }
 
 void
 sipy_interrupt_shut(sipy_interp *interp)
 {
     si_store_release(&interp->run, si_load_relaxed(&interp->run) + 1);
-    interp->run_thread = 0;
+    si_store_relaxed(&interp->run_thread, 0);
 }
 
 /* The exception that is due for the run that goes on now, or NULL. */
@@ -45,7 +62,7 @@ deliver_later(void *arg)
     sipy_interp *interp = arg;
     PyObject *exc = take(interp);
     if (exc != NULL) {
-        (void)PyThreadState_SetAsyncExc(interp->run_thread, exc);
+        (void)PyThreadState_SetAsyncExc(run_thread(interp), exc);
     }
     sipy_interp_drop(interp);
     return 0;
@@ -86,6 +103,16 @@ sipy_interrupt_request_run(sipy_interp *interp, uint64_t run, PyObject *exc)
 }
 
 void
+sipy_interrupt_close(sipy_interp *interp, PyObject *exc)
+{
+    si_store_seq_cst(&interp->close_exc, exc);
+    if (exc != NULL) {
+        si_status asked = sipy_interrupt_request(interp, exc);
+        (void)asked; /* it is idle, or has too many pending calls: then it is waited for */
+    }
+}
+
+void
 sipy_interrupt_nudge(sipy_interp *interp)
 {
     si_mutex_lock(&interp->mu);
@@ -118,7 +145,7 @@ bool
 sipy_interrupt_publish(sipy_interp *interp, si_waiter *w)
 {
     bool due = false;
-    if (interp->run_thread != PyThread_get_thread_ident()) {
+    if (!is_run_thread(interp)) {
         return publish_own(interp, w);
     }
     if (PyThreadState_Get()->async_exc != NULL) {
@@ -205,7 +232,7 @@ sipy_interrupt_own_threads(sipy_interp *interp)
 int
 sipy_interrupt_deliver(sipy_interp *interp)
 {
-    if (interp->run_thread != PyThread_get_thread_ident()) {
+    if (!is_run_thread(interp)) {
         return deliver_to_own(interp);
     }
     PyObject *exc = Py_XNewRef(take(interp));

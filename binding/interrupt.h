@@ -26,6 +26,11 @@ sipy_interrupt_request(sipy_interp *interp, PyObject *exc);
 SI_NODISCARD si_status
 sipy_interrupt_request_run(sipy_interp *interp, uint64_t run, PyObject *exc);
 
+/* Asks for exc in the run that goes on and in one that is about to begin inside the gate;
+ * NULL: no longer in the latter. The closing thread only. */
+void
+sipy_interrupt_close(sipy_interp *interp, PyObject *exc);
+
 /* Wakes the thread that has published a waiter, so that it looks around. Any thread. */
 void
 sipy_interrupt_nudge(sipy_interp *interp);

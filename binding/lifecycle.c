@@ -15,6 +15,7 @@
 #include "binding/attach.h"
 #include "binding/errand.h"
 #include "binding/failure.h"
+#include "binding/interrupt.h"
 #include "binding/listing.h"
 #include "binding/loader/loader.h"
 #include "binding/pool/spares.h"
@@ -23,6 +24,7 @@
 #include "binding/run.h"
 #include "binding/sleep.h"
 #include "core/platform/clock.h"
+#include "core/platform/futex.h"
 
 /* How long close() waits for threads that libraries have started to leave. */
 #define LIBRARY_PATIENCE_NS (INT64_C(2) * 1000 * 1000 * 1000)
@@ -137,6 +139,43 @@ static const PyInterpreterConfig isolated = {
     .gil = PyInterpreterConfig_OWN_GIL,
 };
 
+static si_atomic_u32 turn; /* 1 while somebody creates, where that matters; a futex */
+static _Thread_local bool my_turn; /* this thread does: its site may create, too */
+
+/* Waits, detached, until nobody else creates an interpreter. -> whether to give it back */
+static bool
+take_turn(void)
+{
+    if (!sipy_compat_creates_in_turn() || my_turn) {
+        return false;
+    }
+    uint32_t nobody = 0;
+    while (!si_cas_acquire(&turn, &nobody, 1)) {
+        Py_BEGIN_ALLOW_THREADS
+        si_status status = si_futex_wait(&turn, 1, SI_FOREVER);
+        (void)status; /* whatever woke us: try again; signals wait for create() */
+        Py_END_ALLOW_THREADS
+        nobody = 0;
+    }
+    my_turn = true;
+    return true;
+}
+
+static void
+give_turn(void)
+{
+    my_turn = false;
+    si_store_release(&turn, 0);
+    si_futex_wake(&turn, 1);
+}
+
+void
+sipy_creation_fork_done(void)
+{
+    my_turn = false; /* nobody creates in a child that has just begun */
+    si_store_release(&turn, 0);
+}
+
 /* What create() does inside the new interpreter. -> 0 | -1 with an exception there */
 static int
 furnish(sipy_interp *interp, const sipy_image *path, bool private_copies)
@@ -223,7 +262,11 @@ create_with_path(const sipy_state *state, const sipy_image *path, bool private_c
     PyThreadState *ts = NULL;
     sipy_failure failure = {0};
     sipy_arenas_watch();
+    bool taken = take_turn();
     PyStatus status = Py_NewInterpreterFromConfig(&ts, &isolated);
+    if (taken) {
+        give_turn();
+    }
     if (PyStatus_Exception(status) || ts == NULL) {
         if (sipy_compat_current() == NULL) {
             PyThreadState_Swap(caller); /* some error paths leave us detached */
@@ -396,20 +439,25 @@ sipy_interp_end(const sipy_state *state, sipy_interp *interp)
     return -1;
 }
 
-/* Waits, detached, until all plain entries have left. -> 0 | -1 with the exception of a
- * signal handler, and the gate open again */
+/* Waits, detached, until all entries have left. -> 0 | -1 with TimeoutError or the
+ * exception of a signal handler, and the gate open again */
 static int
-drain(sipy_interp *interp)
+drain(sipy_interp *interp, int64_t deadline_ns)
 {
     for (;;) {
         si_status status;
         Py_BEGIN_ALLOW_THREADS
-        status = si_gate_drain(&interp->gate, SI_FOREVER);
+        status = si_gate_drain(&interp->gate, deadline_ns);
         Py_END_ALLOW_THREADS
         if (status == SI_OK) {
             return 0;
         }
-        if (PyErr_CheckSignals() < 0) {
+        if (status == SI_TIMEOUT) {
+            PyErr_Format(PyExc_TimeoutError, "interpreter %lld still runs",
+                         (long long)interp->entry.id);
+        }
+        if (status == SI_TIMEOUT || PyErr_CheckSignals() < 0) {
+            sipy_interrupt_close(interp, NULL);
             si_gate_reopen(&interp->gate);
             return -1;
         }
@@ -417,7 +465,7 @@ drain(sipy_interp *interp)
 }
 
 int
-sipy_interp_close(sipy_state *state, sipy_interp *interp)
+sipy_interp_close(sipy_state *state, sipy_interp *interp, const sipy_closing *how)
 {
     if (si_gate_is_closed(&interp->gate)) {
         return sipy_raise_not_found(state, interp->entry.id);
@@ -429,7 +477,9 @@ sipy_interp_close(sipy_state *state, sipy_interp *interp)
         PyErr_SetString(state->InterpreterError, "cannot destroy the current interpreter");
         return -1;
     }
-    switch (si_gate_close(&interp->gate, true)) {
+    /* What this very thread runs there goes on only when this returns. */
+    bool mine = si_load_relaxed(&interp->run_thread) == PyThread_get_thread_ident();
+    switch (si_gate_close(&interp->gate, !how->wait || mine)) {
         case SI_OK:
             break;
         case SI_BUSY:
@@ -438,7 +488,14 @@ sipy_interp_close(sipy_state *state, sipy_interp *interp)
         default:
             return sipy_raise_not_found(state, interp->entry.id);
     }
-    return drain(interp) < 0 ? -1 : sipy_interp_end(state, interp);
+    if (how->interrupt) {
+        sipy_interrupt_close(interp, PyExc_KeyboardInterrupt);
+    }
+    if (drain(interp, how->deadline_ns) < 0) {
+        return -1;
+    }
+    sipy_interrupt_close(interp, NULL);
+    return sipy_interp_end(state, interp);
 }
 
 /* --- handles ----------------------------------------------------------------------- */
@@ -460,7 +517,7 @@ abandon(sipy_interp *interp)
         return; /* it runs, or ends, or cannot be ended from here: the exit does it */
     }
     PyObject *saved = PyErr_GetRaisedException();
-    if (drain(interp) < 0 || sipy_interp_end(NULL, interp) < 0) {
+    if (drain(interp, SI_FOREVER) < 0 || sipy_interp_end(NULL, interp) < 0) {
         PyErr_WriteUnraisable(NULL);
     }
     PyErr_SetRaisedException(saved);

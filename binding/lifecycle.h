@@ -31,9 +31,17 @@ sipy_interp_end_detached(sipy_interp *interp);
 bool
 sipy_interp_end_within(sipy_interp *interp, const sipy_patience *limits);
 
-/* Interpreter.close(). -> 0 | -1 with InterpreterError, InterpreterNotFoundError */
+/* What close() does about code that runs. */
+typedef struct sipy_closing {
+    bool wait;           /* until deadline_ns; else that is an InterpreterError */
+    bool interrupt;      /* raises KeyboardInterrupt in it; with wait */
+    int64_t deadline_ns; /* then TimeoutError, and the interpreter is open again */
+} sipy_closing;
+
+/* Interpreter.close(). -> 0 | -1 with InterpreterError, InterpreterNotFoundError,
+ * TimeoutError or the exception of a signal handler */
 int
-sipy_interp_close(sipy_state *state, sipy_interp *interp);
+sipy_interp_close(sipy_state *state, sipy_interp *interp, const sipy_closing *how);
 
 /* One more, one fewer Interpreter object or in-flight reference for interp. The last one
  * ends it if it is idle and ours and the caller is attached to another interpreter; else
@@ -54,6 +62,10 @@ bool
 sipy_creation_begins(void);
 void
 sipy_creation_is_over(void);
+
+/* For fork handlers, in the child. */
+void
+sipy_creation_fork_done(void);
 
 /* Sees to it that all interpreters are closed when the process exits: registers an
  * atexit function in the main interpreter. Attached. -> 0 | -1 with an exception */

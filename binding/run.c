@@ -3,6 +3,7 @@
 
 #include "binding/errand.h"
 #include "binding/interrupt.h"
+#include "binding/meter.h"
 
 int
 sipy_raise_not_found(const sipy_state *state, int64_t id)
@@ -60,6 +61,7 @@ sipy_run_attach(sipy_run *run)
     sipy_interp *interp = run->interp;
     run->caller = sipy_slot_enter(run->slot);
     sipy_interrupt_open(interp);
+    sipy_meter_begin(interp);
     sipy_ctrl_c_enter(&run->scope, run->slot->ts);
     run->marked = sipy_compat_set_running(interp->native) == 0;
     if (!run->marked) {
@@ -77,6 +79,7 @@ sipy_run_detach(sipy_run *run)
     sipy_home_flush(interp->home);
     sipy_errands_run(interp);
     run->ctrl_c |= sipy_ctrl_c_leave(&run->scope, run->slot->ts);
+    (void)sipy_meter_end(interp);
     sipy_interrupt_shut(interp);
     sipy_compat_reset_thread(run->slot->ts);
     if (run->marked) {

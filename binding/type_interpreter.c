@@ -6,10 +6,8 @@
  */
 #include "binding/args.h"
 #include "binding/crossers.h"
-#include "binding/ctrl_c.h"
 #include "binding/execute.h"
 #include "binding/interp_extras.h"
-#include "binding/interrupt.h"
 #include "binding/known.h"
 #include "binding/lifecycle.h"
 #include "binding/listing.h"
@@ -17,24 +15,8 @@
 #include "binding/run.h"
 #include "core/base/alloc.h"
 
-typedef struct interpreter_object {
-    PyObject_HEAD
-    sipy_state *state;   /* of the interpreter whose object this is */
-    sipy_interp *interp; /* a reference and a handle, or NULL: no record (yet) */
-    int64_t id;
-    const char *whence; /* where one without a record came from, in CPython's words */
-    PyObject *weakrefs;
-} interpreter_object;
-
-static interpreter_object *
-as_interpreter(PyObject *self)
-{
-    return (interpreter_object *)self;
-}
-
-/* The record behind self, which may have come after the object; borrowed, or NULL. */
-static sipy_interp *
-record_of(interpreter_object *self)
+sipy_interp *
+sipy_interpreter_record(sipy_interpreter *self)
 {
     if (self->interp == NULL) {
         self->interp = sipy_interp_find(self->id);
@@ -45,12 +27,10 @@ record_of(interpreter_object *self)
     return self->interp;
 }
 
-/* The record of self to be driven: ours and not gone. borrowed, or NULL with
- * InterpreterError or InterpreterNotFoundError set. */
-static sipy_interp *
-driven(interpreter_object *self, const char *what)
+sipy_interp *
+sipy_interpreter_driven(sipy_interpreter *self, const char *what)
 {
-    sipy_interp *interp = record_of(self);
+    sipy_interp *interp = sipy_interpreter_record(self);
     if (interp != NULL) {
         return interp;
     }
@@ -96,8 +76,8 @@ static PyObject *
 make_object(PyTypeObject *type, sipy_state *state, int64_t id, sipy_interp *interp)
 {
     const char *whence = find_whence(state, id, interp);
-    interpreter_object *self =
-        whence == NULL ? NULL : (interpreter_object *)type->tp_alloc(type, 0);
+    sipy_interpreter *self =
+        whence == NULL ? NULL : (sipy_interpreter *)type->tp_alloc(type, 0);
     if (self == NULL) {
         sipy_interp_drop(interp);
         return NULL;
@@ -115,9 +95,8 @@ make_object(PyTypeObject *type, sipy_state *state, int64_t id, sipy_interp *inte
     return (PyObject *)self;
 }
 
-/* The one object for id. -> new reference | NULL with InterpreterNotFoundError, ... */
-static PyObject *
-object_for(PyTypeObject *type, sipy_state *state, int64_t id)
+PyObject *
+sipy_interpreter_for(PyTypeObject *type, sipy_state *state, int64_t id)
 {
     sipy_interp *interp = sipy_interp_find(id);
     PyObject *self = sipy_known_get(state->known_interpreters, id);
@@ -160,20 +139,23 @@ interpreter_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
         return NULL;
     }
     int64_t id = sipy_id_from_object(PyTuple_GET_ITEM(args, 0), "interpreter ID");
-    return id < 0 ? NULL : object_for(type, state, id);
+    return id < 0 ? NULL : sipy_interpreter_for(type, state, id);
 }
 
 static void
 interpreter_dealloc(PyObject *op)
 {
     PyTypeObject *type = Py_TYPE(op);
-    interpreter_object *self = as_interpreter(op);
+    sipy_interpreter *self = sipy_interpreter_of(op);
     sipy_interp *interp = self->interp;
     if (self->weakrefs != NULL) {
         PyObject_ClearWeakRefs(op);
     }
     if (self->state != NULL) {
         sipy_known_forget(self->state->known_interpreters, self->id);
+    }
+    if (self->tasks != NULL) {
+        sipy_tasks_drop(self->tasks);
     }
     if (interp != NULL) {
         sipy_handle_drop(interp);
@@ -185,62 +167,12 @@ interpreter_dealloc(PyObject *op)
 
 /* --- the module's functions ---------------------------------------------------------- */
 
-/* What create(extensions=) asks for, NULL standing for "any". -> 0 | -1 */
-static int
-parse_extensions(PyObject *value, bool *private_copies)
-{
-    if (value != NULL && !PyUnicode_Check(value)) {
-        PyErr_Format(PyExc_TypeError, "extensions must be str, not %.200s",
-                     Py_TYPE(value)->tp_name);
-        return -1;
-    }
-    *private_copies = value == NULL || PyUnicode_CompareWithASCIIString(value, "any") == 0;
-    if (!*private_copies && PyUnicode_CompareWithASCIIString(value, "declared") != 0) {
-        PyErr_Format(PyExc_ValueError, "extensions must be 'any' or 'declared', not %R",
-                     value);
-        return -1;
-    }
-    return 0;
-}
-
-static const char *const create_names[] = {"extensions", NULL};
-static const sipy_signature create_signature = {"create", create_names, 0, 0, 0};
-
-PyObject *
-sipy_interpreter_create(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
-                        PyObject *kwnames)
-{
-    sipy_state *state = sipy_state_of_module(module);
-    PyObject *extensions;
-    bool private_copies;
-    if (sipy_parse_args(&create_signature, args, nargs, kwnames, &extensions) < 0 ||
-        parse_extensions(extensions, &private_copies) < 0 ||
-        sipy_exit_hook_register() < 0 || sipy_ctrl_c_install() < 0) {
-        return NULL;
-    }
-    /* Spares have the loader. */
-    sipy_interp *interp = private_copies ? sipy_spare_take(state) : NULL;
-    if (interp == NULL) {
-        interp = sipy_interp_create(state, private_copies);
-    }
-    if (interp == NULL) {
-        return NULL;
-    }
-    PyTypeObject *type = (PyTypeObject *)state->Interpreter;
-    PyObject *self = object_for(type, state, interp->entry.id);
-    if (self != NULL) {
-        (void)record_of(as_interpreter(self)); /* list_all() may have made it earlier */
-    }
-    sipy_handle_drop(interp); /* the object has one of its own now */
-    sipy_interp_drop(interp);
-    return self;
-}
-
 PyObject *
 sipy_interpreter_current(PyObject *module, PyObject *Py_UNUSED(ignored))
 {
     sipy_state *state = sipy_state_of_module(module);
-    return object_for((PyTypeObject *)state->Interpreter, state, state->interp->entry.id);
+    return sipy_interpreter_for((PyTypeObject *)state->Interpreter, state,
+                                state->interp->entry.id);
 }
 
 PyObject *
@@ -248,7 +180,7 @@ sipy_interpreter_main(PyObject *module, PyObject *Py_UNUSED(ignored))
 {
     sipy_state *state = sipy_state_of_module(module);
     int64_t id = PyInterpreterState_GetID(PyInterpreterState_Main());
-    return object_for((PyTypeObject *)state->Interpreter, state, id);
+    return sipy_interpreter_for((PyTypeObject *)state->Interpreter, state, id);
 }
 
 PyObject *
@@ -266,7 +198,8 @@ sipy_interpreter_list(PyObject *module, PyObject *Py_UNUSED(ignored))
         if (sipy_spare_is_hidden(ids[i])) {
             continue;
         }
-        PyObject *obj = object_for((PyTypeObject *)state->Interpreter, state, ids[i]);
+        PyObject *obj =
+            sipy_interpreter_for((PyTypeObject *)state->Interpreter, state, ids[i]);
         if (obj == NULL && PyErr_ExceptionMatches(state->InterpreterNotFoundError)) {
             PyErr_Clear(); /* it ended since it was listed */
         }
@@ -284,8 +217,8 @@ sipy_interpreter_list(PyObject *module, PyObject *Py_UNUSED(ignored))
 static PyObject *
 interpreter_is_running(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
-    interpreter_object *self = as_interpreter(op);
-    const sipy_interp *interp = record_of(self);
+    sipy_interpreter *self = sipy_interpreter_of(op);
+    const sipy_interp *interp = sipy_interpreter_record(self);
     if (find_whence(self->state, self->id, interp) == NULL) {
         return NULL;
     }
@@ -300,20 +233,9 @@ interpreter_is_running(PyObject *op, PyObject *Py_UNUSED(ignored))
 }
 
 static PyObject *
-interpreter_close(PyObject *op, PyObject *Py_UNUSED(ignored))
-{
-    interpreter_object *self = as_interpreter(op);
-    sipy_interp *interp = driven(self, "destroy");
-    if (interp == NULL || sipy_interp_close(self->state, interp) < 0) {
-        return NULL;
-    }
-    Py_RETURN_NONE;
-}
-
-static PyObject *
 interpreter_prepare_main(PyObject *op, PyObject *args, PyObject *kwargs)
 {
-    interpreter_object *self = as_interpreter(op);
+    sipy_interpreter *self = sipy_interpreter_of(op);
     Py_ssize_t given = PyTuple_GET_SIZE(args);
     if (given > 1) {
         PyErr_Format(PyExc_TypeError,
@@ -321,7 +243,7 @@ interpreter_prepare_main(PyObject *op, PyObject *args, PyObject *kwargs)
                      given);
         return NULL;
     }
-    sipy_interp *interp = driven(self, "update __main__ for");
+    sipy_interp *interp = sipy_interpreter_driven(self, "update __main__ for");
     PyObject *source = given == 0 ? Py_None : PyTuple_GET_ITEM(args, 0);
     PyObject *ns = NULL;
     if (interp != NULL) {
@@ -341,7 +263,7 @@ interpreter_exec(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject
 {
     static const char *const names[] = {"code", "dedent", NULL};
     static const sipy_signature signature = {"exec", names, 1, 2, 1};
-    interpreter_object *self = as_interpreter(op);
+    sipy_interpreter *self = sipy_interpreter_of(op);
     PyObject *given[2];
     int dedent = 1;
     if (sipy_parse_args(&signature, args, nargs, kwnames, given) < 0) {
@@ -350,21 +272,21 @@ interpreter_exec(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject
     if (given[1] != NULL && (dedent = PyObject_IsTrue(given[1])) < 0) {
         return NULL;
     }
-    sipy_interp *interp = driven(self, "exec code for");
+    sipy_interp *interp = sipy_interpreter_driven(self, "exec code for");
     return interp == NULL ? NULL : sipy_execute(self->state, interp, given[0], dedent);
 }
 
 static PyObject *
 interpreter_call(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
-    interpreter_object *self = as_interpreter(op);
+    sipy_interpreter *self = sipy_interpreter_of(op);
     if (nargs < 1) {
         PyErr_SetString(PyExc_TypeError,
                         "call() missing 1 required positional argument: "
                         "'callable'");
         return NULL;
     }
-    sipy_interp *interp = driven(self, "make a call in");
+    sipy_interp *interp = sipy_interpreter_driven(self, "make a call in");
     return interp == NULL
                ? NULL
                : sipy_call(self->state, interp, args[0], args + 1, nargs - 1, kwnames);
@@ -399,14 +321,14 @@ start_thread(PyObject *op, PyObject *args, PyObject *kwargs)
 static PyObject *
 interpreter_call_in_thread(PyObject *op, PyObject *args, PyObject *kwargs)
 {
-    interpreter_object *self = as_interpreter(op);
+    sipy_interpreter *self = sipy_interpreter_of(op);
     if (PyTuple_GET_SIZE(args) < 1) {
         PyErr_SetString(PyExc_TypeError,
                         "call_in_thread() missing 1 required positional argument: "
                         "'callable'");
         return NULL;
     }
-    const sipy_interp *interp = driven(self, "make a call in");
+    const sipy_interp *interp = sipy_interpreter_driven(self, "make a call in");
     if (interp == NULL || sipy_check_ours(self->state, interp, "make a call in") < 0) {
         return NULL;
     }
@@ -417,83 +339,29 @@ interpreter_call_in_thread(PyObject *op, PyObject *args, PyObject *kwargs)
     return start_thread(op, args, kwargs);
 }
 
-/* exc as a class that exists in every interpreter. -> 0 | -1 with TypeError set */
-static int
-check_interrupt(PyObject *exc)
-{
-    if (PyExceptionClass_Check(exc) &&
-        (((PyTypeObject *)exc)->tp_flags & Py_TPFLAGS_HEAPTYPE) == 0) {
-        return 0;
-    }
-    PyErr_Format(PyExc_TypeError, "exc must be a built-in exception class, got %R", exc);
-    return -1;
-}
-
-static PyObject *
-interpreter_interrupt(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
-                      PyObject *kwnames)
-{
-    static const char *const names[] = {"exc", NULL};
-    static const sipy_signature signature = {"interrupt", names, 0, 1, 0};
-    interpreter_object *self = as_interpreter(op);
-    PyObject *given[1];
-    if (sipy_parse_args(&signature, args, nargs, kwnames, given) < 0) {
-        return NULL;
-    }
-    PyObject *exc = given[0] == NULL ? PyExc_KeyboardInterrupt : given[0];
-    sipy_interp *interp = driven(self, "interrupt");
-    if (interp == NULL || check_interrupt(exc) < 0 ||
-        sipy_check_ours(self->state, interp, "interrupt") < 0) {
-        return NULL;
-    }
-    if (si_gate_enter(&interp->gate) != SI_OK) {
-        sipy_raise_not_found(self->state, self->id);
-        return NULL;
-    }
-    si_status status = sipy_interrupt_request(interp, exc);
-    si_gate_leave(&interp->gate);
-    if (status == SI_FULL) {
-        PyErr_Format(self->state->InterpreterError,
-                     "interpreter %lld has too many pending calls to be interrupted",
-                     (long long)self->id);
-        return NULL;
-    }
-    return PyBool_FromLong(status == SI_OK);
-}
-
 static PyObject *
 interpreter_reduce(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
-    return Py_BuildValue("O(L)", Py_TYPE(op), (long long)as_interpreter(op)->id);
-}
-
-static PyObject *
-interpreter_repr(PyObject *op)
-{
-    PyObject *name = PyType_GetName(Py_TYPE(op));
-    long long id = (long long)as_interpreter(op)->id;
-    PyObject *repr = name == NULL ? NULL : PyUnicode_FromFormat("%U(%lld)", name, id);
-    Py_XDECREF(name);
-    return repr;
+    return Py_BuildValue("O(L)", Py_TYPE(op), (long long)sipy_interpreter_of(op)->id);
 }
 
 static Py_hash_t
 interpreter_hash(PyObject *op)
 {
-    return (Py_hash_t)as_interpreter(op)->id;
+    return (Py_hash_t)sipy_interpreter_of(op)->id;
 }
 
 static PyObject *
 interpreter_get_id(PyObject *op, void *Py_UNUSED(closure))
 {
-    return PyLong_FromLongLong(as_interpreter(op)->id);
+    return PyLong_FromLongLong(sipy_interpreter_of(op)->id);
 }
 
 static PyObject *
 interpreter_get_whence(PyObject *op, void *Py_UNUSED(closure))
 {
-    interpreter_object *self = as_interpreter(op);
-    const sipy_interp *interp = record_of(self);
+    sipy_interpreter *self = sipy_interpreter_of(op);
+    const sipy_interp *interp = sipy_interpreter_record(self);
     bool ours = interp != NULL && interp->origin == SIPY_OURS;
     return PyUnicode_FromString(ours ? whence_of_ours : self->whence);
 }
@@ -510,8 +378,8 @@ drop_handle(void *interp)
 static int
 pack_interpreter(void *Py_UNUSED(owner), PyObject *obj, uint64_t out[2], sipy_image *image)
 {
-    sipy_interp *interp = record_of(as_interpreter(obj));
-    out[0] = (uint64_t)as_interpreter(obj)->id;
+    sipy_interp *interp = sipy_interpreter_record(sipy_interpreter_of(obj));
+    out[0] = (uint64_t)sipy_interpreter_of(obj)->id;
     out[1] = 0;
     if (interp == NULL) {
         return 0; /* made by somebody else, who keeps it alive */
@@ -532,7 +400,7 @@ unpack_interpreter(void *owner, const uint64_t in[2])
     if (state == NULL) {
         return NULL;
     }
-    return object_for((PyTypeObject *)state->Interpreter, state, (int64_t)in[0]);
+    return sipy_interpreter_for((PyTypeObject *)state->Interpreter, state, (int64_t)in[0]);
 }
 
 const sipy_crosser sipy_interpreter_crosser = {
@@ -557,10 +425,14 @@ PyDoc_STRVAR(is_running_doc,
              "InterpreterNotFoundError if the interpreter is closed.");
 PyDoc_STRVAR(
     close_doc,
-    "close($self, /)\n--\n\n"
+    "close($self, /, *, interrupt=False, timeout=None)\n--\n\n"
     "Finalize and destroy the interpreter, after joining the threads it has started.\n\n"
     "Raises InterpreterError if it is running, is the current one or was made by somebody\n"
-    "else, InterpreterNotFoundError if it is closed already.");
+    "else, InterpreterNotFoundError if it is closed already. With interrupt or a timeout "
+    "in\n"
+    "seconds it waits for what runs, with interrupt after raising KeyboardInterrupt "
+    "there;\n"
+    "when the time is over it raises TimeoutError and the interpreter can be used again.");
 PyDoc_STRVAR(
     prepare_main_doc,
     "prepare_main($self, ns=None, /, **kwargs)\n--\n\n"
@@ -597,17 +469,51 @@ PyDoc_STRVAR(
     "waits in. Returns whether anything was running. A call into C that does not return\n"
     "is not interrupted. May be called from any thread.");
 
+PyDoc_STRVAR(
+    submit_doc,
+    "submit($self, fn, /, *args, **kwargs)\n--\n\n"
+    "Have fn(*args, **kwargs) called in the interpreter and return its Future.\n\n"
+    "Calls are made one after the other, in a thread of the interpreter's own, between\n"
+    "other uses of it. Function and arguments are copied now. The Future is that of\n"
+    "InterpreterPoolExecutor.");
+PyDoc_STRVAR(call_async_doc,
+             "call_async($self, fn, /, *args, **kwargs)\n--\n\n"
+             "As submit(), but returns an asyncio.Future of the running event loop.\n\n"
+             "Cancelling it takes the call out of the queue, or interrupts it.");
+PyDoc_STRVAR(
+    stats_doc,
+    "stats($self, /)\n--\n\n"
+    "What the interpreter has done and does, as a dict.\n\n"
+    "state (idle, running, closing, closed), running_for (seconds, or None), runs (calls\n"
+    "that have ended), busy and cpu (seconds of them; cpu is an estimate), bytes_in and\n"
+    "bytes_out (of calls and their results). Raises InterpreterError if it is not ours.");
+PyDoc_STRVAR(
+    stack_doc,
+    "stack($self, /)\n--\n\n"
+    "The Python stack that the interpreter runs now, as text; empty if nothing runs.\n\n"
+    "It goes on running. If it does not let go of its GIL for a second, because it is in\n"
+    "a call into C, the text says so.");
+
 static PyMethodDef interpreter_methods[] = {
     {"is_running", interpreter_is_running, METH_NOARGS, is_running_doc},
-    {"close", interpreter_close, METH_NOARGS, close_doc},
+    {"close", _PyCFunction_CAST(sipy_interpreter_close), METH_FASTCALL | METH_KEYWORDS,
+     close_doc},
     {"prepare_main", _PyCFunction_CAST(interpreter_prepare_main),
      METH_VARARGS | METH_KEYWORDS, prepare_main_doc},
     {"exec", _PyCFunction_CAST(interpreter_exec), METH_FASTCALL | METH_KEYWORDS, exec_doc},
     {"call", _PyCFunction_CAST(interpreter_call), METH_FASTCALL | METH_KEYWORDS, call_doc},
     {"call_in_thread", _PyCFunction_CAST(interpreter_call_in_thread),
      METH_VARARGS | METH_KEYWORDS, call_in_thread_doc},
-    {"interrupt", _PyCFunction_CAST(interpreter_interrupt), METH_FASTCALL | METH_KEYWORDS,
-     interrupt_doc},
+    {"interrupt", _PyCFunction_CAST(sipy_interpreter_interrupt),
+     METH_FASTCALL | METH_KEYWORDS, interrupt_doc},
+    {"submit", _PyCFunction_CAST(sipy_interpreter_submit), METH_FASTCALL | METH_KEYWORDS,
+     submit_doc},
+    {"call_async", _PyCFunction_CAST(sipy_interpreter_call_async),
+     METH_FASTCALL | METH_KEYWORDS, call_async_doc},
+    {"_submit", _PyCFunction_CAST(sipy_interpreter_submit_with),
+     METH_FASTCALL | METH_KEYWORDS, NULL},
+    {"stats", sipy_interpreter_stats, METH_NOARGS, stats_doc},
+    {"stack", sipy_interpreter_stack, METH_NOARGS, stack_doc},
     {"__reduce__", interpreter_reduce, METH_NOARGS, NULL},
     {"__enter__", sipy_interpreter_enter, METH_NOARGS, NULL},
     {"__exit__", sipy_interpreter_exit, METH_VARARGS, NULL},
@@ -617,14 +523,16 @@ static PyMethodDef interpreter_methods[] = {
 static PyGetSetDef interpreter_getset[] = {
     {"id", interpreter_get_id, NULL, "The interpreter's number in this process.", NULL},
     {"_id", interpreter_get_id, NULL, "id, as CPython's own class calls it, too.", NULL},
+    {"name", sipy_interpreter_get_name, NULL, "What create() was told; None: nothing.",
+     NULL},
     {"whence", interpreter_get_whence, NULL, "Where the interpreter came from (str).",
      NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 
 static PyMemberDef interpreter_members[] = {
-    {"__weaklistoffset__", Py_T_PYSSIZET, offsetof(interpreter_object, weakrefs),
-     Py_READONLY, NULL},
+    {"__weaklistoffset__", Py_T_PYSSIZET, offsetof(sipy_interpreter, weakrefs), Py_READONLY,
+     NULL},
     {NULL, 0, 0, 0, NULL},
 };
 
@@ -632,7 +540,7 @@ static PyType_Slot interpreter_slots[] = {
     {Py_tp_doc, (void *)interpreter_doc},
     {Py_tp_new, interpreter_new},
     {Py_tp_dealloc, interpreter_dealloc},
-    {Py_tp_repr, interpreter_repr},
+    {Py_tp_repr, sipy_interpreter_repr},
     {Py_tp_hash, interpreter_hash},
     {Py_tp_methods, interpreter_methods},
     {Py_tp_getset, interpreter_getset},
@@ -642,7 +550,7 @@ static PyType_Slot interpreter_slots[] = {
 
 static PyType_Spec interpreter_spec = {
     .name = "subinterpreters.Interpreter",
-    .basicsize = sizeof(interpreter_object),
+    .basicsize = sizeof(sipy_interpreter),
     .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,
     .slots = interpreter_slots,
 };

@@ -347,6 +347,12 @@ sipy_compat_keep_first_thread_state(void)
 {
     return true;
 }
+
+bool
+sipy_compat_creates_in_turn(void)
+{
+    return true;
+}
 #else
 int
 sipy_compat_after_create(void)
@@ -362,6 +368,12 @@ sipy_compat_before_end(void)
 
 bool
 sipy_compat_keep_first_thread_state(void)
+{
+    return false;
+}
+
+bool
+sipy_compat_creates_in_turn(void)
 {
     return false;
 }

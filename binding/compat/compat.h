@@ -112,6 +112,11 @@ sipy_compat_returns_only_none(PyCodeObject *code);
 int
 sipy_compat_after_create(void);
 
+/* Whether two interpreters must not be created at the same time (3.12: what they share
+ * of the runtime is not guarded, and one creation in a thousand ends the process). */
+bool
+sipy_compat_creates_in_turn(void);
+
 /* The last step, attached, before Py_EndInterpreter on a thread that may not be the
  * one that created the interpreter. Clears any error of its own. */
 void

@@ -8,6 +8,7 @@
 
 #include "binding/attach.h"
 #include "binding/interrupt.h"
+#include "binding/meter.h"
 #include "binding/pool/pool.h"
 #include "core/base/alloc.h"
 #include "core/platform/clock.h"
@@ -65,13 +66,6 @@ sipy_job_new(sipy_home *home, PyObject *func, PyObject *const *args, size_t narg
 
 /* --- in the worker --------------------------------------------------------------------- */
 
-typedef struct attempt {
-    sipy_outcome outcome;
-    void *reply;
-    sipy_failure *failure;
-    bool stopped; /* it ended by the exception that interrupt() asked for */
-} attempt;
-
 /* Whether the exception that is set is the one that was asked for. */
 static bool
 is_asked_for(const sipy_job *job, sipy_ask ask, PyObject *exc)
@@ -81,10 +75,12 @@ is_asked_for(const sipy_job *job, sipy_ask ask, PyObject *exc)
 
 /* Makes the call and packs what it returns. An exception may be set afterwards. */
 static void
-make_call(sipy_worker *worker, sipy_job *job, attempt *out)
+make_call(sipy_worker *worker, sipy_job *job, sipy_attempt *out)
 {
     sipy_home *home = worker->interp->home;
+    sipy_meter *meter = worker->interp->meter;
     sipy_stage stage = SIPY_DECODING;
+    sipy_meter_add(&meter->bytes_in, request_of(job)->len);
     PyObject *result = sipy_run_call_packet(home->transfer, request_of(job), &stage);
     if (result == NULL) {
         out->outcome = stage == SIPY_DECODING ? SIPY_NOT_REBUILT : SIPY_RAISED;
@@ -92,6 +88,9 @@ make_call(sipy_worker *worker, sipy_job *job, attempt *out)
     else {
         out->reply = sipy_encode_packet(home->transfer, result, SIPY_ASYNC, 0);
         out->outcome = out->reply != NULL ? SIPY_RETURNED : SIPY_NOT_RETURNED;
+        if (out->reply != NULL) {
+            sipy_meter_add(&meter->bytes_out, sipy_packet_behind(out->reply, 0)->len);
+        }
         Py_DECREF(result);
     }
     if (out->outcome == SIPY_RETURNED) {
@@ -101,7 +100,7 @@ make_call(sipy_worker *worker, sipy_job *job, attempt *out)
 
 /* Takes the exception that is set, after the run. */
 static void
-capture(sipy_worker *worker, const sipy_job *job, attempt *out)
+capture(sipy_worker *worker, const sipy_job *job, sipy_attempt *out)
 {
     sipy_home *home = worker->interp->home;
     out->stopped = is_asked_for(job, SIPY_ASKED_TO_STOP, PyExc_KeyboardInterrupt);
@@ -145,6 +144,7 @@ begin_run(sipy_worker *worker, sipy_job *job)
     job->worker = worker->number;
     job->interp_id = interp->entry.id;
     sipy_interrupt_open(interp);
+    sipy_meter_begin(interp);
     si_store_release(&worker->run, si_load_relaxed(&interp->run));
     si_store_release(&worker->started_ns, now_ns);
     si_store_seq_cst(&worker->current, (uint64_t)(uintptr_t)job);
@@ -157,9 +157,10 @@ begin_run(sipy_worker *worker, sipy_job *job)
 }
 
 static void
-end_run(sipy_worker *worker, const sipy_job *job)
+end_run(sipy_worker *worker, sipy_job *job)
 {
     sipy_pool *pool = worker->pool;
+    job->cpu_ns = sipy_meter_end(worker->interp);
     if (job->timeout_ns != 0) {
         si_mutex_lock(&pool->mu);
         si_store_release(&worker->due_ns, 0);
@@ -177,6 +178,9 @@ count_run(sipy_worker *worker, sipy_job *job, int64_t started_ns)
 {
     int64_t run_ns = si_now_ns() - started_ns;
     job->run_ns = run_ns;
+    if (job->cpu_ns < 0) {
+        job->cpu_ns = run_ns;
+    }
     sipy_histogram_add(&worker->run_times, run_ns);
     sipy_histogram_add(&worker->wait_times, started_ns - job->submitted_ns);
     si_store_relaxed(&worker->tasks, si_load_relaxed(&worker->tasks) + 1);
@@ -185,7 +189,7 @@ count_run(sipy_worker *worker, sipy_job *job, int64_t started_ns)
 }
 
 static void
-drop_attempt(attempt *tried)
+drop_attempt(sipy_attempt *tried)
 {
     drop_reply(tried->reply);
     if (tried->failure != NULL) {
@@ -194,17 +198,35 @@ drop_attempt(attempt *tried)
     }
 }
 
-/* Publishes what came out, unless the keeper gave the job up in the meantime. */
-static void
-conclude(sipy_worker *worker, sipy_job *job, attempt *tried)
+void
+sipy_job_run(sipy_worker *worker, sipy_job *job, sipy_attempt *tried)
 {
-    sipy_pool *pool = worker->pool;
+    *tried = (sipy_attempt){SIPY_NO_OUTCOME, NULL, NULL, false};
+    int64_t started_ns = begin_run(worker, job);
+    if (si_load_seq_cst(&job->stop) == 0) {
+        make_call(worker, job, tried);
+    }
+    else {
+        tried->stopped = true;
+    }
+    end_run(worker, job);
+    if (PyErr_Occurred()) {
+        capture(worker, job, tried);
+    }
+    Py_CLEAR(worker->partial);
+    sipy_compat_reset_thread(worker->slot->ts);
+    count_run(worker, job, started_ns);
+}
+
+void
+sipy_job_conclude(sipy_pool *pool, sipy_job *job, sipy_attempt *tried)
+{
     bool again = tried->outcome != SIPY_RETURNED && !tried->stopped && job->retries > 0 &&
                  si_load_acquire(&job->stop) == 0;
     bool mine = si_task_claim(&job->task);
     (void)si_add_seq_cst(&pool->idle, 1);
     if (!mine) {
-        drop_attempt(tried);
+        drop_attempt(tried); /* the keeper gave the job up in the meantime */
         return;
     }
     if (again) {
@@ -219,27 +241,6 @@ conclude(sipy_worker *worker, sipy_job *job, attempt *tried)
     job->reply = tried->reply;
     job->failure = tried->failure;
     si_task_finish(&job->task, tried->stopped ? SI_TASK_CANCELLED : SI_TASK_DONE);
-}
-
-void
-sipy_job_run(sipy_worker *worker, sipy_job *job)
-{
-    attempt tried = {SIPY_NO_OUTCOME, NULL, NULL, false};
-    int64_t started_ns = begin_run(worker, job);
-    if (si_load_seq_cst(&job->stop) == 0) {
-        make_call(worker, job, &tried);
-    }
-    else {
-        tried.stopped = true;
-    }
-    end_run(worker, job);
-    if (PyErr_Occurred()) {
-        capture(worker, job, &tried);
-    }
-    Py_CLEAR(worker->partial);
-    sipy_compat_reset_thread(worker->slot->ts);
-    count_run(worker, job, started_ns);
-    conclude(worker, job, &tried);
 }
 
 /* --- in the owner again ---------------------------------------------------------------- */
@@ -329,7 +330,9 @@ sipy_pool_broken(sipy_pool *pool, sipy_state *state)
             Py_XDECREF(done);
         }
     }
-    return caused_by(state->BrokenInterpreterPool, pool->broken_text, cause);
+    return caused_by(pool->bound == NULL ? state->BrokenInterpreterPool
+                                         : state->InterpreterNotFoundError,
+                     pool->broken_text, cause);
 }
 
 /* What a job without a result raises; NULL with an exception set (no memory). */

@@ -125,6 +125,10 @@ sipy_pool_drop(sipy_pool *pool)
     sipy_image_fini(&pool->initializer);
     sipy_failure_fini(&pool->broken_failure);
     sipy_interp_drop(pool->owner);
+    if (pool->bound != NULL && si_load_relaxed(&pool->handle) != 0) {
+        (void)si_sub_acq_rel(&pool->bound->handles, 1); /* its worker never started */
+    }
+    sipy_interp_drop(pool->bound);
     si_free(pool->name);
     si_free(pool);
 }
@@ -215,9 +219,8 @@ sipy_pool_grow(sipy_pool *pool)
     si_free(worker);
 }
 
-/* Ends a job that nobody will run. Takes its reference. */
-static void
-end_unrun(sipy_job *job, sipy_outcome outcome)
+void
+sipy_job_end_unrun(sipy_job *job, sipy_outcome outcome)
 {
     if (si_task_claim(&job->task)) {
         job->outcome = outcome;
@@ -232,7 +235,7 @@ end_all(sipy_pool *pool, sipy_outcome outcome)
 {
     si_task *task;
     while ((task = si_task_queue_remove_any(&pool->queue)) != NULL) {
-        end_unrun((sipy_job *)task, outcome);
+        sipy_job_end_unrun((sipy_job *)task, outcome);
     }
 }
 

@@ -41,6 +41,7 @@ typedef struct sipy_job {
     int64_t timeout_ns;   /* 0: none */
     int64_t submitted_ns; /* when it was put */
     int64_t run_ns;       /* how long it ran */
+    int64_t cpu_ns;       /* how much processor time that took */
     uint32_t retries;     /* tries that are left after a failure; the worker's */
     bool request_gone;    /* the call's packet was given back; the worker's */
     si_atomic_u32 stop;   /* 1: interrupt() was called; it is not begun any more */
@@ -88,6 +89,8 @@ struct sipy_pool {
     uint64_t max_tasks;  /* a worker ends after so many; 0: never */
     char *name;
     sipy_interp *owner;     /* a reference */
+    sipy_interp *bound;     /* a reference; NULL: workers make their own */
+    si_atomic_u32 handle;   /* 1: a handle of bound, which its worker gives back */
     sipy_image preload;     /* a list of module names; empty: none */
     sipy_image initializer; /* a call; empty: none */
     si_task_queue queue;
@@ -141,6 +144,11 @@ sipy_pool_close(sipy_pool *pool);
 /* Ends every job that no worker has, as cancelled. Any thread. */
 void
 sipy_pool_cancel_all(sipy_pool *pool);
+
+/* Ends a job that nobody will run: as broken, or else as cancelled. Takes its reference.
+ * Any thread. */
+void
+sipy_job_end_unrun(sipy_job *job, sipy_outcome outcome);
 
 /* Marks the pool as broken, if it is not; takes failure over (zeroed afterwards) and ends
  * all jobs. Any thread. */
@@ -199,10 +207,23 @@ sipy_job_new(sipy_home *home, PyObject *func, PyObject *const *args, size_t narg
 bool
 sipy_job_stop(sipy_pool *pool, sipy_job *job);
 
-/* Runs job in the worker's interpreter, to which the thread is attached. Ends the job, or
- * puts it back if it is to be tried again. */
+/* What one try of a job came to. */
+typedef struct sipy_attempt {
+    sipy_outcome outcome;
+    void *reply;
+    sipy_failure *failure;
+    bool stopped; /* it ended by the exception that interrupt() asked for */
+} sipy_attempt;
+
+/* Runs job in the worker's interpreter, to which the thread is attached. The caller goes
+ * on with sipy_job_conclude. */
 void
-sipy_job_run(sipy_worker *worker, sipy_job *job);
+sipy_job_run(sipy_worker *worker, sipy_job *job, sipy_attempt *tried);
+
+/* Ends the job, or puts it back if it is to be tried again; takes tried over. The worker's
+ * thread, attached or not. */
+void
+sipy_job_conclude(sipy_pool *pool, sipy_job *job, sipy_attempt *tried);
 
 /* What an ended job says, in the owner: a new reference to its result, or NULL with
  * *exception set to a new reference, or NULL with an exception set (no memory; the result
@@ -227,7 +248,35 @@ sipy_histogram_merge(sipy_histogram *into, const sipy_histogram *from);
 PyObject *
 sipy_pool_stats(sipy_pool *pool);
 
+/* --- bound.c ------------------------------------------------------------------------- */
+
+/* A pool whose one worker makes its calls in interp, between other uses of it, instead of
+ * in an interpreter of its own; see Interpreter.submit. -> pool | NULL: no memory */
+sipy_pool *
+sipy_bound_new(sipy_interp *owner, sipy_interp *interp);
+
+/* The life of its worker, on the worker's thread. */
+void
+sipy_bound_work(sipy_worker *worker);
+
 /* --- the types ----------------------------------------------------------------------- */
+
+/* A call to be made. */
+typedef struct sipy_order {
+    PyObject *func;
+    PyObject *const *args;
+    size_t nargs;
+    PyObject *kwnames;
+    int64_t timeout_ns; /* 0: none */
+    uint32_t retries;
+    si_outbox *box;    /* to be told of the end, or NULL */
+    PyObject *context; /* what the reader of the box finds at the future, or NULL */
+} sipy_order;
+
+/* submit() of a pool that is usable: its future, or NULL with an exception. Waits for room
+ * in the queue. Attached to the owner. */
+PyObject *
+sipy_submit(sipy_state *state, sipy_pool *pool, const sipy_order *order);
 
 /* A future for job, whose reference it takes over; NULL job: one that has failed with the
  * exception that is set. */

@@ -386,9 +386,8 @@ sipy_spares_fork_done(bool child) SI_NO_THREAD_SAFETY
 
 /* --- keep_ready ------------------------------------------------------------------------ */
 
-/* The names as an image. -> 0 | -1 with an exception */
-static int
-encode_names(const sipy_state *state, PyObject *names, sipy_image *out)
+int
+sipy_module_names(const sipy_state *state, PyObject *names, sipy_image *out)
 {
     sipy_home *home = sipy_home_of(state);
     if (names != NULL && PyUnicode_Check(names)) {
@@ -434,7 +433,7 @@ sipy_keep_ready(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
         return NULL;
     }
     sipy_image_init(&image);
-    if (encode_names(state, given[1], &image) < 0) {
+    if (sipy_module_names(state, given[1], &image) < 0) {
         return NULL;
     }
     /* The thread may be reading the old names: it is let go first. */

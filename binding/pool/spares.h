@@ -8,6 +8,7 @@
 #define SIPY_POOL_SPARES_H
 
 #include "binding/state.h"
+#include "binding/transfer/transfer.h"
 
 /* A spare with one reference and one handle for the caller, its sys.path that of the
  * current interpreter; NULL without an exception: there is none. Attached. */
@@ -35,6 +36,11 @@ void
 sipy_spares_fork_prepare(void);
 void
 sipy_spares_fork_done(bool child);
+
+/* An iterable of module names, or NULL, as the image of a list; empty: none. Attached.
+ * -> 0 | -1 with an exception */
+int
+sipy_module_names(const sipy_state *state, PyObject *names, sipy_image *out);
 
 /* keep_ready(n=1, *, preload=()), as METH_FASTCALL | METH_KEYWORDS. */
 PyObject *

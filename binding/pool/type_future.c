@@ -312,6 +312,15 @@ future_run_time(PyObject *op, PyObject *Py_UNUSED(ignored))
     return PyFloat_FromDouble(ran ? (double)self->job->run_ns * 1e-9 : 0.0);
 }
 
+/* How much processor time that took, in seconds. */
+static PyObject *
+future_cpu_time(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    const future_object *self = as_future(op);
+    bool ran = self->job != NULL && has_ended(self);
+    return PyFloat_FromDouble(ran ? (double)self->job->cpu_ns * 1e-9 : 0.0);
+}
+
 /* What came out before a chunk failed: a list, or None. */
 static PyObject *
 future_partial(PyObject *op, PyObject *Py_UNUSED(ignored))
@@ -327,23 +336,23 @@ future_partial(PyObject *op, PyObject *Py_UNUSED(ignored))
 }
 
 void
-sipy_future_set_context(PyObject *op, PyObject *context)
+sipy_future_set_context(PyObject *future, PyObject *context)
 {
-    Py_XSETREF(as_future(op)->callbacks, Py_NewRef(context));
+    Py_XSETREF(as_future(future)->callbacks, Py_NewRef(context));
 }
 
 PyObject *
-sipy_future_take_context(PyObject *op)
+sipy_future_take_context(PyObject *future)
 {
-    PyObject *context = as_future(op)->callbacks;
-    as_future(op)->callbacks = NULL;
+    PyObject *context = as_future(future)->callbacks;
+    as_future(future)->callbacks = NULL;
     return context;
 }
 
 PyObject *
-sipy_future_plain_result(PyObject *op)
+sipy_future_plain_result(PyObject *future)
 {
-    future_object *self = as_future(op);
+    future_object *self = as_future(future);
     if (self->job == NULL || is_cancelled(self) || self->job->outcome != SIPY_RETURNED) {
         return NULL;
     }
@@ -355,17 +364,17 @@ sipy_future_plain_result(PyObject *op)
 }
 
 int
-sipy_future_subscribe(PyObject *op, si_outbox *box)
+sipy_future_subscribe(PyObject *future, si_outbox *box)
 {
-    future_object *self = as_future(op);
+    future_object *self = as_future(future);
     if (self->job == NULL) {
         return 0;
     }
     /* In place before the reader can see it; the reader takes it over. */
-    self->job->subscriber = Py_NewRef(op);
+    self->job->subscriber = Py_NewRef(future);
     if (!si_task_subscribe(&self->job->task, box)) {
         self->job->subscriber = NULL;
-        Py_DECREF(op);
+        Py_DECREF(future);
         return 0;
     }
     self->subscribed = 1;
@@ -423,6 +432,7 @@ static PyMethodDef future_methods[] = {
     {"done", future_done, METH_NOARGS, done_doc},
     {"_failed", future_failed, METH_NOARGS, NULL},
     {"_run_time", future_run_time, METH_NOARGS, NULL},
+    {"_cpu_time", future_cpu_time, METH_NOARGS, NULL},
     {"_partial", future_partial, METH_NOARGS, NULL},
     {"_subscribe", future_subscribe, METH_O, NULL},
     {NULL, NULL, 0, NULL},

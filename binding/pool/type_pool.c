@@ -125,11 +125,10 @@ pool_open(PyObject *op, PyObject *args)
 /* --- submitting ---------------------------------------------------------------------- */
 
 static int
-refuse(const pool_object *self)
+refuse(sipy_state *state, sipy_pool *pool)
 {
-    sipy_pool *pool = self->pool;
     if (si_load_acquire(&pool->broken) != 0) {
-        PyErr_SetRaisedException(sipy_pool_broken(pool, self->state));
+        PyErr_SetRaisedException(sipy_pool_broken(pool, state));
     }
     else {
         PyErr_SetString(PyExc_RuntimeError, "cannot schedule new futures after shutdown");
@@ -139,15 +138,15 @@ refuse(const pool_object *self)
 
 /* Waits for room in the queue. -> 0 try again | -1 with an exception */
 static int
-wait_for_room(pool_object *self)
+wait_for_room(const sipy_state *state, sipy_pool *pool)
 {
-    sipy_interp *here = self->state->interp;
+    sipy_interp *here = state->interp;
     si_status status = SI_INTERRUPTED;
     si_waiter waiter;
     si_waiter_arm(&waiter);
     if (sipy_interrupt_publish(here, &waiter)) {
         Py_BEGIN_ALLOW_THREADS
-        status = si_task_queue_wait_put(&self->pool->queue, &waiter, SI_FOREVER);
+        status = si_task_queue_wait_put(&pool->queue, &waiter, SI_FOREVER);
         Py_END_ALLOW_THREADS
         sipy_interrupt_retract(here, &waiter);
     }
@@ -158,9 +157,8 @@ wait_for_room(pool_object *self)
 }
 
 static int
-enqueue(pool_object *self, sipy_job *job)
+enqueue(sipy_state *state, sipy_pool *pool, sipy_job *job)
 {
-    sipy_pool *pool = self->pool;
     for (;;) {
         job->submitted_ns = si_now_ns();
         switch (si_task_queue_put(&pool->queue, &job->task)) {
@@ -168,74 +166,68 @@ enqueue(pool_object *self, sipy_job *job)
                 sipy_pool_grow(pool);
                 return 0;
             case SI_FULL:
-                if (wait_for_room(self) < 0) {
+                if (wait_for_room(state, pool) < 0) {
                     return -1;
                 }
                 break;
             default:
-                return refuse(self);
+                return refuse(state, pool);
         }
     }
 }
 
-typedef struct call {
-    PyObject *func;
-    PyObject *const *args;
-    size_t nargs;
-    PyObject *kwnames;
-    int64_t timeout_ns;
-    uint32_t retries;
-    si_outbox *box;    /* to be told of the end, or NULL */
-    PyObject *context; /* what the reader of the box finds at the future, or NULL */
-} call;
-
 /* Sends a job and returns its future, whose reference this takes over. */
 static PyObject *
-send(pool_object *self, PyObject *future, sipy_job *job, const call *c)
+send(sipy_state *state, sipy_pool *pool, PyObject *future, sipy_job *job,
+     const sipy_order *order)
 {
-    job->timeout_ns = c->timeout_ns;
-    job->retries = c->retries;
-    job->number = si_add_relaxed(&self->pool->jobs, 1);
-    if (c->box != NULL) {
-        sipy_future_set_context(future, c->context);
-        (void)sipy_future_subscribe(future, c->box); /* it has not even begun */
+    job->timeout_ns = order->timeout_ns;
+    job->retries = order->retries;
+    job->number = si_add_relaxed(&pool->jobs, 1);
+    if (order->box != NULL) {
+        sipy_future_set_context(future, order->context);
+        (void)sipy_future_subscribe(future, order->box); /* it has not even begun */
     }
-    if (enqueue(self, job) == 0) {
+    if (enqueue(state, pool, job) == 0) {
         return future;
     }
-    if (c->box != NULL) {
+    if (order->box != NULL) {
         Py_CLEAR(job->subscriber);
     }
     Py_DECREF(future);
     return NULL;
 }
 
-static PyObject *
-submit(pool_object *self, const call *c)
+PyObject *
+sipy_submit(sipy_state *state, sipy_pool *pool, const sipy_order *order)
 {
-    sipy_pool *pool = usable(self);
-    if (pool == NULL) {
-        return NULL;
-    }
     if (si_task_queue_is_closed(&pool->queue)) {
-        refuse(self);
+        refuse(state, pool);
         return NULL;
     }
-    if (PyUnicode_Check(c->func)) {
+    if (PyUnicode_Check(order->func)) {
         PyErr_SetString(PyExc_TypeError, "scripts not supported");
         return NULL;
     }
-    sipy_home *home = sipy_home_of(self->state);
+    sipy_home *home = sipy_home_of(state);
     if (home == NULL) {
         return NULL;
     }
-    sipy_job *job = sipy_job_new(home, c->func, c->args, c->nargs, c->kwnames);
+    sipy_job *job =
+        sipy_job_new(home, order->func, order->args, order->nargs, order->kwnames);
     if (job == NULL && (!PyErr_ExceptionMatches(PyExc_Exception) ||
                         PyErr_ExceptionMatches(PyExc_MemoryError))) {
         return NULL;
     }
-    PyObject *future = sipy_future_new(self->state, pool, job);
-    return future == NULL || job == NULL ? future : send(self, future, job, c);
+    PyObject *future = sipy_future_new(state, pool, job);
+    return future == NULL || job == NULL ? future : send(state, pool, future, job, order);
+}
+
+static PyObject *
+submit(pool_object *self, const sipy_order *order)
+{
+    sipy_pool *pool = usable(self);
+    return pool == NULL ? NULL : sipy_submit(self->state, pool, order);
 }
 
 static PyObject *
@@ -246,8 +238,9 @@ pool_submit(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwn
                         "submit() missing 1 required positional argument: 'fn'");
         return NULL;
     }
-    const call c = {args[0], args + 1, (size_t)nargs - 1, kwnames, 0, 0, NULL, NULL};
-    return submit(as_pool(op), &c);
+    const sipy_order order = {
+        .func = args[0], .args = args + 1, .nargs = (size_t)nargs - 1, .kwnames = kwnames};
+    return submit(as_pool(op), &order);
 }
 
 /* _submit(timeout_ns, retries, outbox or None, context, fn, *args, **kwargs) */
@@ -260,21 +253,22 @@ pool_submit_with(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject
                         "submit() missing 1 required positional argument: 'fn'");
         return NULL;
     }
-    call c = {args[4], args + 5, (size_t)nargs - 5, kwnames, 0, 0, NULL, NULL};
-    c.timeout_ns = PyLong_AsLongLong(args[0]);
+    sipy_order order = {
+        .func = args[4], .args = args + 5, .nargs = (size_t)nargs - 5, .kwnames = kwnames};
+    order.timeout_ns = PyLong_AsLongLong(args[0]);
     unsigned long retries = PyLong_AsUnsignedLong(args[1]);
     if (PyErr_Occurred()) {
         return NULL;
     }
-    c.retries = retries > UINT32_MAX ? UINT32_MAX : (uint32_t)retries;
+    order.retries = retries > UINT32_MAX ? UINT32_MAX : (uint32_t)retries;
     if (args[2] != Py_None) {
-        c.context = args[3];
-        c.box = sipy_outbox_of(self->state, args[2]);
-        if (c.box == NULL) {
+        order.context = args[3];
+        order.box = sipy_outbox_of(self->state, args[2]);
+        if (order.box == NULL) {
             return NULL;
         }
     }
-    return submit(self, &c);
+    return submit(self, &order);
 }
 
 /* --- the end, and the rest ------------------------------------------------------------- */

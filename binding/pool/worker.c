@@ -212,7 +212,9 @@ work(sipy_worker *worker)
         if (job == NULL) {
             return;
         }
-        sipy_job_run(worker, job);
+        sipy_attempt tried;
+        sipy_job_run(worker, job, &tried);
+        sipy_job_conclude(pool, job, &tried);
         si_task_drop(&job->task);
     }
 }
@@ -238,12 +240,11 @@ close_interp(sipy_worker *worker)
     (void)sipy_interp_end_detached(interp); /* if threads are in the way: the exit does */
 }
 
+/* The life of a worker that makes its own interpreter. */
 static void
-worker_main(void *arg)
+work_at_home(sipy_worker *worker)
 {
-    sipy_worker *worker = arg;
     sipy_pool *pool = worker->pool;
-    here = worker;
     bool open = open_worker(worker);
     if (open) {
         work(worker);
@@ -252,12 +253,26 @@ worker_main(void *arg)
     if (open) {
         close_interp(worker); /* a pool is not gone before its interpreters are */
     }
+    if (worker->interp != NULL) {
+        (void)si_sub_acq_rel(&worker->interp->handles, 1);
+    }
+}
+
+static void
+worker_main(void *arg)
+{
+    sipy_worker *worker = arg;
+    sipy_pool *pool = worker->pool;
+    here = worker;
+    if (pool->bound == NULL) {
+        work_at_home(worker);
+    }
+    else {
+        sipy_bound_work(worker);
+    }
     sipy_interp *interp = worker->interp;
     sipy_pool_unlist(pool, worker);
-    if (interp != NULL) {
-        (void)si_sub_acq_rel(&interp->handles, 1);
-        sipy_interp_drop(interp);
-    }
+    sipy_interp_drop(interp);
     sipy_pool_drop(pool);
     si_free(worker);
 }

@@ -24,6 +24,22 @@ si_cpu_count(void);
 bool
 si_is_main_thread(void);
 
+/* A counter that is cheaper to read than the clock and runs about as evenly; what one
+ * step of it is, is for the caller to find out. Any thread. */
+static inline uint64_t
+si_ticks(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+    return __builtin_ia32_rdtsc();
+#elif defined(__aarch64__)
+    uint64_t ticks;
+    __asm__ __volatile__("mrs %0, cntvct_el0" : "=r"(ticks));
+    return ticks;
+#else
+    return (uint64_t)si_now_ns();
+#endif
+}
+
 /* Tells the CPU that this is a spin loop. */
 static inline void
 si_cpu_relax(void)

@@ -1,11 +1,13 @@
 /* gate.c — the gate's word.
  *
- * Layout     bits 0..28 entries, bit 29 EXCLUSIVE, bit 30 CLOSING, bit 31 CLOSED.
+ * Layout     bits 0..27 entries, bit 28 WANTED, bit 29 EXCLUSIVE, bit 30 CLOSING,
+ *            bit 31 CLOSED. WANTED: somebody sleeps until EXCLUSIVE is clear.
  * Invariant  EXCLUSIVE is set exactly while one of the counted entries is exclusive.
  *            The count grows only while neither CLOSING nor CLOSED is set.
- * Sleeping   Both kinds of sleeper sleep on the word itself. Whoever makes a change
+ * Sleeping   All kinds of sleeper sleep on the word itself. Whoever makes a change
  *            that one of them waits for (the last entry of a closing gate leaves, the
- *            gate ends or opens again) wakes them all. A leaver touches the gate for
+ *            exclusive one leaves and is wanted, the gate ends or opens again) wakes
+ *            them all; who still wants the exclusive entry then sets WANTED again. A leaver touches the gate for
  *            the last time in its subtraction, so the closing thread may free the gate
  *            as soon as it is drained.
  */
@@ -16,10 +18,11 @@
 
 #include "core/platform/futex.h"
 
+#define WANTED (UINT32_C(1) << 28)
 #define EXCLUSIVE (UINT32_C(1) << 29)
 #define CLOSING (UINT32_C(1) << 30)
 #define CLOSED (UINT32_C(1) << 31)
-#define ENTRIES (EXCLUSIVE - 1)
+#define ENTRIES (WANTED - 1)
 
 static void
 leave(si_gate *g, uint32_t entry)
@@ -27,7 +30,8 @@ leave(si_gate *g, uint32_t entry)
     uint32_t before = si_sub_acq_rel(&g->word, entry);
     assert((before & ENTRIES) != 0);
     uint32_t after = before - entry;
-    if ((after & ENTRIES) == 0 && (after & (CLOSING | CLOSED)) != 0) {
+    bool drained = (after & ENTRIES) == 0 && (after & (CLOSING | CLOSED)) != 0;
+    if (SI_UNLIKELY(drained || (entry != 1 && (before & WANTED) != 0))) {
         si_futex_wake(&g->word, INT_MAX);
     }
 }
@@ -63,8 +67,31 @@ si_gate_enter_exclusive(si_gate *g)
             return SI_BUSY;
         }
         assert((word & ENTRIES) != ENTRIES);
-    } while (!si_cas_acq_rel(&g->word, &word, (word | EXCLUSIVE) + 1));
+    } while (!si_cas_acq_rel(&g->word, &word, ((word & ~WANTED) | EXCLUSIVE) + 1));
     return SI_OK;
+}
+
+si_status
+si_gate_wait_exclusive(si_gate *g, int64_t deadline_ns)
+{
+    si_status slept = SI_OK;
+    uint32_t word = si_load_acquire(&g->word);
+    for (;;) {
+        if (word & (CLOSING | CLOSED)) {
+            return SI_CLOSED;
+        }
+        if ((word & EXCLUSIVE) == 0) {
+            return SI_OK;
+        }
+        if (slept != SI_OK) {
+            return slept;
+        }
+        if ((word & WANTED) == 0 && !si_cas_acq_rel(&g->word, &word, word | WANTED)) {
+            continue;
+        }
+        slept = si_futex_wait(&g->word, word | WANTED, deadline_ns);
+        word = si_load_acquire(&g->word);
+    }
 }
 
 void

@@ -35,6 +35,12 @@ si_gate_leave(si_gate *g);
 SI_NODISCARD si_status
 si_gate_enter_exclusive(si_gate *g);
 
+/* Waits until nobody has the exclusive entry; another one may take it first. Any thread
+ * that is not attached and has no entry.
+ * -> SI_OK | SI_CLOSED | SI_TIMEOUT | SI_INTERRUPTED */
+SI_NODISCARD si_status
+si_gate_wait_exclusive(si_gate *g, int64_t deadline_ns);
+
 /* Ends the exclusive entry. */
 void
 si_gate_leave_exclusive(si_gate *g);

@@ -103,3 +103,10 @@ async def map(pool, fn, *iterables, limit=None, ordered=True):
     finally:
         for call in calls:
             call.cancel()
+
+
+def call_in(interp, fn, /, *args, **kwargs):
+    """Return a Call of ``interp.submit(fn, ...)``; see ``Interpreter.call_async``."""
+    call, box = begin()
+    call._task = future = interp._submit(box, call, fn, *args, **kwargs)
+    return call if future._subscribed else call._fail(future)

@@ -136,9 +136,22 @@ MUTANTS = [
         "last_entry_wakes_nobody",
         "gate",
         "core/registry/gate.c",
-        "    if ((after & ENTRIES) == 0 && (after & (CLOSING | CLOSED)) != 0) {\n"
-        "        si_futex_wake(&g->word, INT_MAX);\n    }",
-        "    (void)after;",
+        "(after & ENTRIES) == 0 && (after & (CLOSING | CLOSED)) != 0;",
+        "(after & ENTRIES) == ENTRIES;",
+    ),
+    (
+        "who_is_wanted_wakes_nobody",
+        "gate",
+        "core/registry/gate.c",
+        "(before & WANTED) != 0",
+        "(before & WANTED) == WANTED + 1",
+    ),
+    (
+        "wanted_is_not_said",
+        "gate",
+        "core/registry/gate.c",
+        "!si_cas_acq_rel(&g->word, &word, word | WANTED)",
+        "!si_cas_acq_rel(&g->word, &word, word)",
     ),
     (
         "leaver_looks_again",

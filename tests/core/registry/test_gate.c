@@ -235,6 +235,46 @@ test_gate_may_be_freed_once_drained(void **state)
     }
 }
 
+static void *
+take_turns(void *arg)
+{
+    house *h = arg;
+    team_wait_for_all(&h->t);
+    for (int turns = 0; turns < 2000;) {
+        if (si_gate_enter_exclusive(h->gate) == SI_OK) {
+            check(si_add_seq_cst(&h->running, 1) == 0);
+            check(si_sub_seq_cst(&h->running, 1) == 1);
+            si_gate_leave_exclusive(h->gate);
+            turns++;
+        }
+        else {
+            check(si_gate_wait_exclusive(h->gate, SI_FOREVER) == SI_OK);
+        }
+    }
+    return NULL;
+}
+
+/* A wake-up that is lost would leave one of them asleep for ever. */
+static void
+test_waiting_for_the_exclusive_entry(void **state)
+{
+    (void)state;
+    si_gate g = SI_GATE_INIT;
+    assert_int_equal(si_gate_wait_exclusive(&g, SI_FOREVER), SI_OK);
+    assert_int_equal(si_gate_enter_exclusive(&g), SI_OK);
+    assert_int_equal(si_gate_wait_exclusive(&g, si_deadline_after(MS)), SI_TIMEOUT);
+    si_gate_leave_exclusive(&g);
+    house h = {.gate = &g};
+    team_init(&h.t, VISITORS);
+    for (int i = 0; i < VISITORS; i++) {
+        team_add(&h.t, take_turns, &h);
+    }
+    team_join(&h.t);
+    assert_int_equal(si_gate_close(&g, true), SI_OK);
+    assert_int_equal(si_gate_wait_exclusive(&g, SI_FOREVER), SI_CLOSED);
+    si_gate_end(&g);
+}
+
 int
 main(void)
 {
@@ -247,6 +287,7 @@ main(void)
         cmocka_unit_test(test_forced_end_is_for_good),
         cmocka_unit_test(test_nobody_is_inside_after_draining),
         cmocka_unit_test(test_gate_may_be_freed_once_drained),
+        cmocka_unit_test(test_waiting_for_the_exclusive_entry),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

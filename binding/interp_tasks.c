@@ -1,0 +1,127 @@
+/* interp_tasks.c — Interpreter.submit and call_async: a pool of one worker for a handle. */
+#include "binding/interp_extras.h"
+#include "binding/pool/pool.h"
+#include "binding/run.h"
+
+void
+sipy_tasks_drop(sipy_pool *tasks)
+{
+    if (sipy_pool_usable(tasks)) {
+        sipy_pool_close(tasks);
+    }
+    sipy_pool_drop(tasks);
+}
+
+/* The pool behind self, made at the first call; borrowed | NULL with an exception. */
+static sipy_pool *
+tasks_of(sipy_interpreter *self)
+{
+    sipy_state *state = self->state;
+    sipy_interp *interp = sipy_interpreter_driven(self, "make a call in");
+    if (interp == NULL || sipy_check_ours(state, interp, "make a call in") < 0) {
+        return NULL;
+    }
+    if (si_gate_is_closed(&interp->gate)) {
+        sipy_raise_not_found(state, self->id);
+        return NULL;
+    }
+    if (state->Future == NULL) { /* the executor's classes are not there yet */
+        PyObject *executor = PyImport_ImportModule("subinterpreters.executor");
+        if (executor == NULL) {
+            return NULL;
+        }
+        Py_DECREF(executor);
+    }
+    if (self->tasks == NULL) {
+        self->tasks = sipy_bound_new(state->interp, interp);
+        if (self->tasks == NULL) {
+            PyErr_NoMemory();
+        }
+    }
+    else if (!sipy_pool_usable(self->tasks)) {
+        sipy_raise_not_found(state, self->id); /* in the child of a fork */
+        return NULL;
+    }
+    return self->tasks;
+}
+
+static PyObject *
+submit(PyObject *op, const sipy_order *order)
+{
+    sipy_interpreter *self = sipy_interpreter_of(op);
+    sipy_pool *tasks = tasks_of(self);
+    if (tasks == NULL) {
+        return NULL;
+    }
+    if (!PyCallable_Check(order->func)) {
+        PyErr_Format(PyExc_TypeError, "expected a callable, got %R", order->func);
+        return NULL;
+    }
+    return sipy_submit(self->state, tasks, order);
+}
+
+static PyObject *
+missing_function(const char *name)
+{
+    PyErr_Format(PyExc_TypeError, "%s() missing 1 required positional argument: 'fn'",
+                 name);
+    return NULL;
+}
+
+PyObject *
+sipy_interpreter_submit(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
+                        PyObject *kwnames)
+{
+    if (nargs < 1) {
+        return missing_function("submit");
+    }
+    const sipy_order order = {
+        .func = args[0], .args = args + 1, .nargs = (size_t)nargs - 1, .kwnames = kwnames};
+    return submit(op, &order);
+}
+
+PyObject *
+sipy_interpreter_submit_with(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
+                             PyObject *kwnames)
+{
+    if (nargs < 3) {
+        return missing_function("submit");
+    }
+    const sipy_order order = {
+        .func = args[2],
+        .args = args + 3,
+        .nargs = (size_t)nargs - 3,
+        .kwnames = kwnames,
+        .box = sipy_outbox_of(sipy_interpreter_of(op)->state, args[0]),
+        .context = args[1]};
+    return order.box == NULL ? NULL : submit(op, &order);
+}
+
+/* aio.call_in(self, fn, *args, **kwargs) */
+PyObject *
+sipy_interpreter_call_async(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
+                            PyObject *kwnames)
+{
+    if (nargs < 1) {
+        return missing_function("call_async");
+    }
+    PyObject *aio = PyImport_ImportModule("subinterpreters.aio");
+    PyObject *call_in = aio == NULL ? NULL : PyObject_GetAttrString(aio, "call_in");
+    Py_ssize_t count = nargs + (kwnames == NULL ? 0 : PyTuple_GET_SIZE(kwnames));
+    PyObject **all = call_in == NULL ? NULL : PyMem_New(PyObject *, (size_t)count + 1);
+    PyObject *result = NULL;
+    if (all != NULL) {
+        all[0] = op;
+        for (Py_ssize_t i = 0; i < count; i++) {
+            all[i + 1] = args[i];
+        }
+        result = PyObject_Vectorcall(call_in, all, (size_t)nargs + 1, kwnames);
+        PyMem_Free(all);
+    }
+    else if (call_in != NULL) {
+        PyErr_NoMemory();
+    }
+    Py_XDECREF(call_in);
+    Py_XDECREF(aio);
+    return result;
+}

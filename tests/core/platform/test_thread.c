@@ -1,0 +1,88 @@
+/* test_thread.c — threads that nobody joins, and descriptors to poll. */
+#include "core/platform/thread.h"
+
+#include <limits.h>
+#include <poll.h>
+#include <string.h>
+
+#include "core/platform/futex.h"
+#include "core/platform/wakeup.h"
+#include "tests/core/support.h"
+
+static si_atomic_u32 ran;
+
+static void
+run(void *arg)
+{
+    check(arg == &ran);
+#if defined(__linux__)
+    char name[32] = "";
+    check(pthread_getname_np(pthread_self(), name, sizeof(name)) == 0);
+    check(strcmp(name, "a name that is ") == 0);
+#endif
+    si_store_release(&ran, 1);
+    si_futex_wake(&ran, INT_MAX);
+}
+
+static void
+test_a_thread_runs_under_its_name(void **state)
+{
+    (void)state;
+    si_status status = si_thread_start(run, &ran, "a name that is much too long");
+    assert_int_equal(status, SI_OK);
+    while (si_load_acquire(&ran) == 0) {
+        status = si_futex_wait(&ran, 0, si_deadline_after(60000 * MS));
+        assert_int_not_equal(status, SI_TIMEOUT);
+    }
+}
+
+static void
+test_processor_time_grows_with_work(void **state)
+{
+    (void)state;
+    int64_t before = si_thread_cpu_ns();
+    uint64_t ticks = si_ticks();
+    while (si_thread_cpu_ns() == before) {
+    }
+    assert_true(si_thread_cpu_ns() > before);
+    assert_true(si_ticks() > ticks);
+}
+
+static bool
+is_readable(const si_wakeup *wakeup)
+{
+    struct pollfd polled = {.fd = wakeup->read_fd, .events = POLLIN};
+    check(poll(&polled, 1, 0) >= 0);
+    return (polled.revents & POLLIN) != 0;
+}
+
+static void
+test_a_wakeup_is_readable_while_raised(void **state)
+{
+    (void)state;
+    si_wakeup wakeup = SI_WAKEUP_NONE;
+    si_wakeup_raise(&wakeup); /* does nothing */
+    si_wakeup_lower(&wakeup);
+    assert_int_equal(si_wakeup_open(&wakeup), SI_OK);
+    for (int i = 0; i < 3; i++) {
+        assert_false(is_readable(&wakeup));
+        si_wakeup_raise(&wakeup);
+        assert_true(is_readable(&wakeup));
+        si_wakeup_lower(&wakeup);
+    }
+    assert_false(is_readable(&wakeup));
+    si_wakeup_close(&wakeup);
+    assert_int_equal(wakeup.read_fd, -1);
+    si_wakeup_close(&wakeup);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_thread_runs_under_its_name),
+        cmocka_unit_test(test_processor_time_grows_with_work),
+        cmocka_unit_test(test_a_wakeup_is_readable_while_raised),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
