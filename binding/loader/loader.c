@@ -12,6 +12,7 @@
 #include "binding/loader/loader.h"
 
 #include <dlfcn.h>
+#include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -22,6 +23,7 @@
 #include "binding/loader/copy.h"
 #include "binding/loader/needed.h"
 #include "core/base/alloc.h"
+#include "core/elf/machine.h"
 #include "core/platform/clock.h"
 
 static const char capsule_name[] = "subinterpreters.loader";
@@ -292,6 +294,10 @@ interpreter_ends(void *data)
 int
 sipy_loader_install(sipy_loader **result)
 {
+    *result = NULL;
+    if (si_elf_machine == EM_NONE) {
+        return 0;
+    }
     sipy_loader *loader = si_calloc(sizeof *loader);
     if (loader == NULL) {
         PyErr_NoMemory();

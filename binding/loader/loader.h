@@ -20,8 +20,9 @@
 
 typedef struct sipy_loader sipy_loader;
 
-/* Replaces _imp.create_dynamic of the current interpreter. Attached. -> 0 with *result
- * set, or -1 with an exception set (and nothing changed). */
+/* Replaces _imp.create_dynamic of the current interpreter; on a processor for which copies
+ * cannot be made, nothing, and *result is NULL. Attached. -> 0 with *result set, or -1 with
+ * an exception set (and nothing changed). */
 int
 sipy_loader_install(sipy_loader **result);
 

@@ -1,7 +1,8 @@
 /* machine.h — the one place that knows the processor.
  *
- * A further machine needs its own si_elf_machine* here (see machine_x86_64.c) and one
- * line in core/meson.build; nothing else in core/elf or binding/loader changes.
+ * A further machine needs its own file (see machine_x86_64.c), one line in
+ * core/meson.build and an exception in machine_none.c; nothing else in core/elf or
+ * binding/loader changes.
  */
 #ifndef SI_ELF_MACHINE_H
 #define SI_ELF_MACHINE_H
@@ -13,7 +14,7 @@
 #define SI_ELF_STUB_SIZE 32   /* bytes of one stub, its padding included */
 #define SI_ELF_PAGE_SIZE 4096 /* smallest page a segment is aligned to */
 
-/* e_machine of libraries that this build can load. */
+/* e_machine of libraries that this build can load; EM_NONE: none. */
 extern const uint16_t si_elf_machine;
 
 /* Whether a relocation of that type adds the load address to its addend. */

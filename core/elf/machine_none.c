@@ -1,0 +1,37 @@
+/* machine_none.c — machine.h for processors that nobody has written it for yet.
+ *
+ * Nothing can be loaded then: no library is of machine EM_NONE.
+ */
+#include <elf.h>
+#include <string.h>
+
+#include "core/elf/machine.h"
+
+#if !defined(__x86_64__)
+const uint16_t si_elf_machine = EM_NONE;
+
+bool
+si_elf_is_relative(uint32_t relocation_type)
+{
+    return false;
+}
+
+bool
+si_elf_is_absolute(uint32_t relocation_type)
+{
+    return false;
+}
+
+void
+si_elf_write_stub(uint8_t *code, const void *owner, unsigned argument, uintptr_t target)
+{
+    memset(code, 0, SI_ELF_STUB_SIZE);
+}
+
+bool
+si_elf_read_getter(const uint8_t *code, size_t available, uint64_t address,
+                   uint64_t *object, bool *jumps)
+{
+    return false;
+}
+#endif
