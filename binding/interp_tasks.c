@@ -1,4 +1,5 @@
 /* interp_tasks.c — Interpreter.submit and call_async: a pool of one worker for a handle. */
+#include "binding/aio.h"
 #include "binding/interp_extras.h"
 #include "binding/pool/pool.h"
 #include "binding/run.h"
@@ -105,23 +106,5 @@ sipy_interpreter_call_async(PyObject *op, PyObject *const *args, Py_ssize_t narg
     if (nargs < 1) {
         return missing_function("call_async");
     }
-    PyObject *aio = PyImport_ImportModule("subinterpreters.aio");
-    PyObject *call_in = aio == NULL ? NULL : PyObject_GetAttrString(aio, "call_in");
-    Py_ssize_t count = nargs + (kwnames == NULL ? 0 : PyTuple_GET_SIZE(kwnames));
-    PyObject **all = call_in == NULL ? NULL : PyMem_New(PyObject *, (size_t)count + 1);
-    PyObject *result = NULL;
-    if (all != NULL) {
-        all[0] = op;
-        for (Py_ssize_t i = 0; i < count; i++) {
-            all[i + 1] = args[i];
-        }
-        result = PyObject_Vectorcall(call_in, all, (size_t)nargs + 1, kwnames);
-        PyMem_Free(all);
-    }
-    else if (call_in != NULL) {
-        PyErr_NoMemory();
-    }
-    Py_XDECREF(call_in);
-    Py_XDECREF(aio);
-    return result;
+    return sipy_aio_call("call_in", op, args, nargs, kwnames);
 }

@@ -9,6 +9,10 @@
  * and those that travel inside items. */
 extern si_registry sipy_queues;
 
+/* The channel behind a Queue; borrowed. */
+si_channel *
+sipy_queue_channel(PyObject *queue);
+
 /* Applies the policy of the items that an interpreter which has ended had put. */
 void
 sipy_queues_owner_gone(int64_t interp_id);

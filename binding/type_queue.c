@@ -4,6 +4,7 @@
  * and interpreter; the channel lives as long as any such object, or an item that carries
  * one, does. An item is an image behind a si_item, in one block of raw memory.
  */
+#include "binding/aio.h"
 #include "binding/args.h"
 #include "binding/crossers.h"
 #include "binding/interrupt.h"
@@ -27,6 +28,12 @@ static queue_object *
 as_queue(PyObject *self)
 {
     return (queue_object *)self;
+}
+
+si_channel *
+sipy_queue_channel(PyObject *queue)
+{
+    return as_queue(queue)->channel;
 }
 
 static long long
@@ -518,6 +525,15 @@ PyDoc_STRVAR(
 PyDoc_STRVAR(get_nowait_doc,
              "get_nowait($self, /)\n--\n\n"
              "As get(block=False).");
+PyDoc_STRVAR(get_async_doc,
+             "get_async($self, /)\n--\n\n"
+             "As get(), for asyncio: a coroutine that waits for the next object without\n"
+             "blocking the event loop. Those of one loop are served in order; a cancelled\n"
+             "one takes nothing.");
+PyDoc_STRVAR(put_async_doc,
+             "put_async($self, /, obj, *, unbounditems=None)\n--\n\n"
+             "As put(), for asyncio: a coroutine that waits for room without blocking the\n"
+             "event loop. A cancelled one has put nothing.");
 PyDoc_STRVAR(qsize_doc, "qsize($self, /)\n--\n\nThe number of items in the queue now.");
 PyDoc_STRVAR(empty_doc, "empty($self, /)\n--\n\nWhether the queue has no item now.");
 PyDoc_STRVAR(full_doc, "full($self, /)\n--\n\nWhether the queue has no room now.");
@@ -528,6 +544,10 @@ static PyMethodDef queue_methods[] = {
      put_nowait_doc},
     {"get", _PyCFunction_CAST(queue_get), METH_FASTCALL | METH_KEYWORDS, get_doc},
     {"get_nowait", queue_get_nowait, METH_NOARGS, get_nowait_doc},
+    {"get_async", sipy_queue_get_async, METH_NOARGS, get_async_doc},
+    {"put_async", _PyCFunction_CAST(sipy_queue_put_async), METH_FASTCALL | METH_KEYWORDS,
+     put_async_doc},
+    {"_watch", _PyCFunction_CAST(sipy_queue_watch), METH_FASTCALL, NULL},
     {"qsize", queue_qsize, METH_NOARGS, qsize_doc},
     {"empty", queue_empty, METH_NOARGS, empty_doc},
     {"full", queue_full, METH_NOARGS, full_doc},

@@ -52,7 +52,6 @@ typedef struct sipy_job {
     sipy_outcome outcome; /* this and the next two: written between claim and finish */
     void *reply;          /* a packet without header, or NULL */
     sipy_failure *failure;
-    PyObject *subscriber; /* the future, while an outbox is to be told; the owner's */
 } sipy_job;               /* the packet of the call stands behind it */
 
 #define SIPY_JOB_HEADER ((sizeof(sipy_job) + 15) & ~(size_t)15)

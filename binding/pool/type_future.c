@@ -371,9 +371,9 @@ sipy_future_subscribe(PyObject *future, si_outbox *box)
         return 0;
     }
     /* In place before the reader can see it; the reader takes it over. */
-    self->job->subscriber = Py_NewRef(future);
+    self->job->task.note = Py_NewRef(future);
     if (!si_task_subscribe(&self->job->task, box)) {
-        self->job->subscriber = NULL;
+        self->job->task.note = NULL;
         Py_DECREF(future);
         return 0;
     }

@@ -1,8 +1,9 @@
 /* type_outbox.c — Outbox: the futures that have ended, for a thread or an event loop.
  *
- * The job of a subscribed future holds a reference to it, which take() hands over. A box
- * that is thrown away while tasks of it still run is kept by them; what they post is then
- * nobody's and goes with the box's interpreter.
+ * The task of a subscribed future carries a reference to it, which take() hands over; that
+ * of a watched queue carries the asyncio future that waits for it. A box that is thrown
+ * away while tasks of it still run is kept by them; what they post is then nobody's and
+ * goes with the box's interpreter.
  */
 #include "binding/interrupt.h"
 #include "binding/pool/pool.h"
@@ -56,9 +57,8 @@ outbox_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 static PyObject *
 future_of(si_task *task)
 {
-    sipy_job *job = (sipy_job *)task;
-    PyObject *future = job->subscriber;
-    job->subscriber = NULL;
+    PyObject *future = task->note;
+    task->note = NULL;
     si_task_drop(task);
     return future;
 }
@@ -102,16 +102,17 @@ outbox_take(PyObject *op, PyObject *limit)
     return list;
 }
 
-/* Gives the future's result to the asyncio future that waits for it. -> 1 | 0 it needs
- * more than that | -1 with an exception */
+/* Gives the result of a future, or None for a watched queue, to the asyncio future that
+ * waits for it. -> 1 | 0 it needs more than that | -1 with an exception */
 static int
-deliver(PyObject *future, PyObject *name_done, PyObject *name_set)
+deliver(const sipy_state *state, PyObject *future, PyObject *name_done, PyObject *name_set)
 {
-    PyObject *result = sipy_future_plain_result(future);
+    bool is_task = PyObject_TypeCheck(future, (PyTypeObject *)state->TaskFuture);
+    PyObject *result = is_task ? sipy_future_plain_result(future) : Py_NewRef(Py_None);
     if (result == NULL) {
         return 0;
     }
-    PyObject *call = sipy_future_take_context(future);
+    PyObject *call = is_task ? sipy_future_take_context(future) : Py_NewRef(future);
     PyObject *done =
         call == NULL ? Py_NewRef(Py_True) : PyObject_CallMethodNoArgs(call, name_done);
     if (done == Py_False) {
@@ -136,7 +137,7 @@ outbox_deliver(PyObject *op, PyObject *limit)
     }
     for (Py_ssize_t i = 0; rest != NULL && i < PyList_GET_SIZE(list); i++) {
         PyObject *future = PyList_GET_ITEM(list, i);
-        int delivered = deliver(future, name_done, name_set);
+        int delivered = deliver(as_outbox(op)->state, future, name_done, name_set);
         if (delivered < 0 || (delivered == 0 && PyList_Append(rest, future) < 0)) {
             Py_CLEAR(rest);
         }

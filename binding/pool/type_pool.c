@@ -192,7 +192,8 @@ send(sipy_state *state, sipy_pool *pool, PyObject *future, sipy_job *job,
         return future;
     }
     if (order->box != NULL) {
-        Py_CLEAR(job->subscriber);
+        Py_DECREF((PyObject *)job->task.note);
+        job->task.note = NULL;
     }
     Py_DECREF(future);
     return NULL;

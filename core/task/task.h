@@ -39,6 +39,7 @@ typedef struct si_task {
     si_waiter *waiting SI_GUARDED_BY(mu);
     si_outbox *outbox;                     /* a reference; set once, before POSTED */
     struct si_task *next_done;             /* in an outbox; guarded by it */
+    void *note;                            /* for that outbox's reader, who takes it */
     void (*destroy)(struct si_task *task); /* runs after the last drop, in that thread */
 } si_task;
 

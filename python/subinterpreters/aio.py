@@ -1,13 +1,15 @@
-"""Awaiting the tasks of a pool.
+"""Awaiting the tasks of a pool, and queues.
 
-One file descriptor per event loop tells it that tasks have ended: they come in batches,
-and a loop that is busy is not woken for each. Works with any loop that has
-``add_reader()``.
+One file descriptor per event loop tells it that tasks have ended and that queues can be
+tried again: the news come in batches, and a loop that is busy is not woken for each. Works
+with any loop that has ``add_reader()``.
 """
 
 import asyncio
 from asyncio import get_running_loop
 from concurrent.futures import CancelledError
+from functools import partial
+from weakref import WeakValueDictionary
 
 from . import _core
 
@@ -110,3 +112,56 @@ def call_in(interp, fn, /, *args, **kwargs):
     call, box = begin()
     call._task = future = interp._submit(box, call, fn, *args, **kwargs)
     return call if future._subscribed else call._fail(future)
+
+
+class _Line:
+    """The tasks of one loop that wait for one side of one queue, served in order."""
+
+    __slots__ = ("__weakref__", "bell", "lock")
+
+    def __init__(self):
+        self.lock = asyncio.Lock()
+        self.bell = None  # done once the queue can be tried again; None: nobody watches
+
+    def rung(self, bell):
+        self.bell = None
+
+    async def wait(self, queue, put):
+        """Wait until a try may succeed. The lock is held."""
+        if self.bell is None:
+            loop = get_running_loop()
+            bell = loop.create_future()
+            # It outlives a cancelled wait, so that the queue has one watch, not many.
+            bell.add_done_callback(self.rung)
+            if not queue._watch(put, _boxes[loop], bell):
+                return
+            self.bell = bell
+        await asyncio.wait((self.bell,))
+
+
+#: (loop, queue id, whether it puts) -> line, while somebody or a watch needs it.
+_lines = WeakValueDictionary()
+
+
+async def _in_turn(queue, put, attempt, refusal):
+    key = (get_running_loop(), queue.id, put)
+    line = _lines.get(key)
+    if line is None:
+        line = _lines[key] = _Line()
+    async with line.lock:
+        while True:
+            try:
+                return attempt()
+            except refusal:
+                await line.wait(queue, put)
+
+
+def get_from(queue):
+    """Return the coroutine of ``queue.get_async()``."""
+    return _in_turn(queue, False, queue.get_nowait, _core.QueueEmpty)
+
+
+def put_into(queue, obj, *, unbounditems=None):
+    """Return the coroutine of ``queue.put_async(obj)``."""
+    attempt = partial(queue.put_nowait, obj, unbounditems=unbounditems)
+    return _in_turn(queue, True, attempt, _core.QueueFull)
