@@ -13,7 +13,7 @@ COMMON = """
         return (sys.getallocatedblocks(), interp.call(eval, there)[1],
                 len(os.listdir('/proc/self/fd')), len(os.listdir('/proc/self/task')))
 
-    def growth(function, rounds=3, times=300):
+    def growth(function, rounds=6, times=300):
         '''Blocks here, blocks there, files, threads that each round adds.'''
         for _ in range(times): function()
         for _ in range(times): function()
