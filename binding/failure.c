@@ -152,7 +152,9 @@ sipy_failure_capture(sipy_failure *out, sipy_home *home)
     out->formatted = join_formatted(out);
     out->display = capture_display(exc);
     sipy_image_init(&out->original);
-    out->has_original = sipy_encode(home->transfer, exc, SIPY_ASYNC, &out->original) == 0;
+    out->has_original =
+        home != NULL &&
+        sipy_encode(home->transfer, exc, SIPY_ASYNC, &out->original) == 0;
     if (!out->has_original) {
         PyErr_Clear(); /* then only its text crosses */
         sipy_image_fini(&out->original);

@@ -27,7 +27,8 @@ typedef struct sipy_failure {
 } sipy_failure;
 
 /* Takes the exception that is set in the current interpreter and fills out (zeroed).
- * Never fails: what cannot be had is absent. Clears the exception. */
+ * home may be NULL, where there is none yet. Never fails: what cannot be had is absent.
+ * Clears the exception. */
 void
 sipy_failure_capture(sipy_failure *out, sipy_home *home);
 

@@ -277,7 +277,9 @@ create_with_path(const sipy_state *state, const sipy_image *path, bool private_c
     }
     sipy_interp *interp = sipy_interp_new(SIPY_OURS, PyThreadState_GetInterpreter(ts));
     if (interp == NULL) {
+        sipy_ending_begins();
         Py_EndInterpreter(ts);
+        sipy_ending_is_over();
         PyThreadState_Swap(caller);
         PyErr_NoMemory();
         return NULL;

@@ -1,0 +1,168 @@
+"""Every operation while the 1st, 2nd, 3rd ... request for a resource fails.
+
+Requests that our own C code makes of the system are failed by a preloaded library
+(failing.c), allocations of Python objects by CPython's test module. An operation must then
+raise MemoryError or one of our errors, or succeed; it must lose nothing, and work once
+there is memory again.
+"""
+
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+SOURCE = pathlib.Path(__file__).with_name("failing.c")
+
+# An operation: how to get ready each time, the operation, what holds after a failure.
+OPERATIONS = {
+    "create": ("", "subinterpreters.create().close()", ""),
+    "create_in_another": (
+        "",
+        "interp.exec('import subinterpreters; subinterpreters.create().close()')",
+        "",
+    ),
+    "close": (
+        "victim = subinterpreters.create(); victim.exec('import threading')",
+        "victim.close()",
+        "victim.close()",
+    ),
+    "drop": ("victim = subinterpreters.create()", "del victim", ""),
+    "exec": ("", "interp.exec(f'x = {n}')", ""),
+    "exec_of_code": ("", "interp.exec(compile(f'x = {n}', '', 'exec'))", ""),
+    "exec_that_fails": ("", "failing(interp.exec, 'raise ValueError(1)')", ""),
+    "call": (
+        "",
+        "assert interp.call(echo, VALUES, n=n) == (VALUES, n)",
+        "",
+    ),
+    "call_of_a_new_function": (
+        "exec('def fresh(a, b=VALUES): return a, b', globals())",
+        "assert interp.call(fresh, n) == (n, VALUES)",
+        "",
+    ),
+    "call_that_fails": ("", "failing(interp.call, int, 'x')", ""),
+    "call_in_thread": ("", "interp.call_in_thread(len, ()).join()", ""),
+    "prepare_main": ("", "interp.prepare_main(a=1, b='x' * 100, c=(queue,))", ""),
+    "a_new_thread": (
+        "",
+        "caught = []; t = threading.Thread(target=attempt, args=(caught,)); t.start();"
+        "t.join(); raise_first(caught)",
+        "",
+    ),
+    "create_queue": ("", "subinterpreters.create_queue(3)", ""),
+    "put": ("", "queue.put(VALUES); assert queue.get() == VALUES", "drain(VALUES)"),
+    "get": (
+        "queue.put(VALUES); item = None",
+        "item = queue.get(); assert item == VALUES",
+        "assert queue.get_nowait() == VALUES",
+    ),
+    "get_with_timeout": ("", "empty(lambda: queue.get(timeout=0.0005))", ""),
+    "get_there": ("queue.put([n])", "interp.call(taker, queue)", "drain([n])"),
+    "list_all": ("", "[i.is_running() for i in subinterpreters.list_all()]", ""),
+    "lookup": ("", "subinterpreters.Interpreter(interp.id)", ""),
+    "is_shareable": ("", "subinterpreters.is_shareable((1, 2))", ""),
+    "interrupt": ("", "failing(interp.interrupt)", ""),
+    "pool": (
+        "",
+        "with subinterpreters.InterpreterPoolExecutor(1) as pool:"
+        " assert pool.submit(pow, 2, 3).result() == 8",
+        "",
+    ),
+    "keep_ready": (
+        "",
+        "subinterpreters.keep_ready(1); subinterpreters.keep_ready(0)",
+        "",
+    ),
+}
+
+SCRIPT = """
+    import ctypes, subinterpreters, sys, threading, logging
+    logging.disable()
+    faults = ctypes.CDLL(None) if sys.argv[1] == "ours" else None
+    VALUES = [1, 2.5, 2**70, 'x' * 300, b'y' * 5000, (1, {'a': None}), {7}]
+    interp = subinterpreters.create()
+    queue = subinterpreters.create_queue()
+
+    def echo(values, *, n):
+        return values, n
+
+    def taker(queue):
+        queue.get_nowait()
+
+    def failing(use, *args):
+        try:
+            use(*args)
+        except subinterpreters.ExecutionFailed:
+            pass
+
+    def empty(use):
+        try:
+            use()
+        except subinterpreters.QueueEmpty:
+            pass
+
+    def drain(value):
+        while not queue.empty():
+            assert queue.get_nowait() == value
+
+    def attempt(caught):
+        try:
+            interp.exec('x = 1')
+        except BaseException as error:
+            caught.append(error)
+
+    def raise_first(caught):
+        if caught:
+            raise caught.pop()
+
+    def perform(n):
+        namespace = dict(globals(), n=n)
+        exec(ready, namespace)
+        error = None
+        faults.fail_nth(n)
+        try:
+            exec(operation, namespace)
+        except (MemoryError, subinterpreters.InterpreterError,
+                subinterpreters.NotShareableError, RuntimeError) as exc:
+            error = exc
+        failed = faults.fail_nth(0)
+        assert failed >= 0
+        if error is not None:
+            assert failed, error
+            try:
+                exec(after, namespace)
+            except subinterpreters.InterpreterNotFoundError:
+                pass
+        drain(None) if queue.empty() else drain(VALUES)
+        interp.exec('x = 1')
+        assert interp.call(eval, 'x + 1') == 2
+        return failed
+
+    ready, operation, after = (part + '\\n' for part in sys.argv[2:5])
+    n = 1
+    while perform(n):
+        n += 1
+    print(n - 1, 'failures')
+    """
+
+
+@pytest.fixture(scope="session")
+def library(tmp_path_factory):
+    compiler = shutil.which("cc")
+    if compiler is None or not sys.platform.startswith("linux"):
+        pytest.skip("needs a C compiler and Linux")
+    path = tmp_path_factory.mktemp("faults") / "failing.so"
+    command = [compiler, "-O1", "-fPIC", "-shared", "-o", str(path), str(SOURCE), "-ldl"]
+    subprocess.run(command, check=True)
+    return path
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_requests_of_ours(script, library, name):
+    done = script.run(SCRIPT, "ours", *OPERATIONS[name], env={"LD_PRELOAD": str(library)})
+    assert done.returncode == 0, done.stdout + done.stderr
+    failures = int(done.stdout.split()[0])
+    print(f"{name}: {failures} failures")
