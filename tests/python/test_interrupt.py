@@ -17,11 +17,14 @@ COMMON = """
         os.kill(os.getpid(), signal.SIGINT)
 
     def timed(use, source):
-        '''Seconds from the signal to the exception, and the exception.'''
+        '''Seconds from the signal to the exception, and the exception. START in the
+        source is where it is under way, else its beginning.'''
         thread = threading.Thread(target=press)
         thread.start()
         try:
-            use(f'os.write({started_w}, b"1")\\n' + source)
+            start = f'os.write({started_w}, b"1")'
+            source = source if 'START' in source else 'START\\n' + source
+            use(source.replace('START', start))
         except BaseException as exc:
             return time.monotonic() - sent, exc
         finally:
@@ -86,6 +89,7 @@ def test_one_press_is_one_interrupt(script):
         + """
     seconds, exc = timed(interp.exec, '''
     try:
+        START
         time.sleep(60)  # CPython 3.12 does not catch it at the end of a loop's round
     except KeyboardInterrupt:
         print('there', flush=True)
@@ -107,6 +111,7 @@ def test_caught_there_is_not_raised_here(script):
         + """
     seconds, exc = timed(interp.exec, '''
     try:
+        START
         time.sleep(60)  # CPython 3.12 does not catch it at the end of a loop's round
     except KeyboardInterrupt:
         raise ValueError('instead')
