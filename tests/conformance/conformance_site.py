@@ -8,7 +8,7 @@ import os
 import sys
 
 TOOL = 4
-NAME = "concurrent.interpreters"
+NAMES = ("concurrent.interpreters", "concurrent.futures.interpreter")
 
 
 class Watch:
@@ -21,7 +21,8 @@ class Watch:
     def _is_ours(self, function):
         if self._ours is None:
             namespace = vars(sys.modules["subinterpreters"])
-            self._ours = {id(value) for value in namespace.values()}
+            values = [*namespace.values(), *vars(namespace["_core"]).values()]
+            self._ours = {id(value) for value in values}
         owner = getattr(function, "__objclass__", None)
         if owner is None:
             owner = type(getattr(function, "__self__", None))
@@ -65,7 +66,7 @@ class Finder:
     """
 
     def find_spec(self, name, path=None, target=None):
-        if name.startswith(NAME):
+        if name.startswith(NAMES):
             sys.meta_path.remove(self)
             import subinterpreters
 

@@ -1,7 +1,7 @@
-"""CPython's own tests of concurrent.interpreters, with ours in its place.
+"""CPython's own tests of concurrent.interpreters and of the pool, with ours in place.
 
-Runs `test.test_interpreters` twice with the Python that runs this script: with the
-standard library's module and with ours. A test is expected to come out the same
+Runs the suites twice with the Python that runs this script: with the standard
+library's modules and with ours. A test is expected to come out the same
 way both times, unless exceptions.toml names it with a reason. Anything else fails:
 an unlisted difference, and also a listed one that is there no more.
 
@@ -23,6 +23,10 @@ import venv
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
+SUITES = (
+    "test.test_interpreters",
+    "test.test_concurrent_futures.test_interpreter_pool",
+)
 CATEGORIES = {
     "private-state": "about the state that _interpreters keeps for itself",
     "deliberate": "asserts what we deliberately do otherwise",
@@ -36,10 +40,10 @@ def unavailable():
     if sys.version_info < (3, 14):
         return "CPython has had concurrent.interpreters since 3.14"
     try:
-        found = importlib.util.find_spec("test.test_interpreters")
+        found = all(map(importlib.util.find_spec, SUITES))
     except ImportError:
-        found = None
-    if found is None:
+        found = False
+    if not found:
         version = sysconfig.get_python_version()
         return (
             f"this CPython is without its test suite "
@@ -76,7 +80,7 @@ class Environment:
 class Run:
     """One run of the suite: {test: record}, however often the worker crashes."""
 
-    def __init__(self, environment, implementation, options):
+    def __init__(self, environment, implementation, suite, options):
         self.records = {}
         self.loaded = []
         self.exit = None
@@ -84,7 +88,7 @@ class Run:
         for _ in range(CRASHES_ALLOWED):
             path.write_text("")
             command = [environment.python, "-X", "faulthandler", HERE / "worker.py"]
-            command += [path, "--limit", str(options.limit)]
+            command += [path, "--suite", suite, "--limit", str(options.limit)]
             command += ["--memory", options.memory, *options.tests]
             worker = subprocess.run(
                 command,
@@ -130,8 +134,8 @@ def describe(returncode):
     return f"killed by {signal.Signals(-returncode).name}"
 
 
-def load_exceptions(path=HERE / "exceptions.toml"):
-    """{test: entry} for this version; a malformed entry ends the run."""
+def load_exceptions(suite, path=HERE / "exceptions.toml"):
+    """{test: entry} of the suite for this version; a malformed entry ends the run."""
     version = sysconfig.get_python_version()
     entries = {}
     for entry in tomllib.loads(path.read_text(encoding="utf-8")).get("exception", []):
@@ -145,7 +149,7 @@ def load_exceptions(path=HERE / "exceptions.toml"):
             problem = f"our own test is not there: {entry.get('ours')!r}"
         if problem:
             sys.exit(f"exceptions.toml: {test}: {problem}")
-        if version in entry.get("versions", [version]):
+        if version in entry.get("versions", [version]) and test.startswith(suite):
             entries[test] = entry
     return entries
 
@@ -217,23 +221,29 @@ def main(argv=None):
     parser.add_argument(
         "--memory", default="", help='such as "8G": run the tests that need much'
     )
+    parser.add_argument("--suite", choices=SUITES, help="run this one only")
     options = parser.parse_args(argv)
     reason = unavailable()
     if reason:
         print(f"conformance: not run: {reason}")
         return 2
+    suites = SUITES if options.suite is None else [options.suite]
+    return max([run_suite(suite, options) for suite in suites])
 
-    exceptions = load_exceptions()
+
+def run_suite(suite, options):
+    """Runs and compares one suite; returns the exit status."""
+    exceptions = load_exceptions(suite)
     with tempfile.TemporaryDirectory() as directory:
         environment = Environment(directory)
-        stdlib = Run(environment, "stdlib", options)
-        ours = Run(environment, "ours", options)
+        stdlib = Run(environment, "stdlib", suite, options)
+        ours = Run(environment, "ours", suite, options)
 
     verdicts = compare(stdlib, ours, exceptions)
     problems = exit_problems(stdlib, ours)
     unknown = sorted(set(exceptions) - set(ours.loaded))
     problems += [f"listed, but there is no such test: {test}" for test in unknown]
-    if not verdicts:
+    if not verdicts and not options.tests:
         problems.append("no test was run")
     for test, (verdict, text) in verdicts.items():
         if options.verbose:
@@ -244,7 +254,7 @@ def main(argv=None):
     for problem in problems:
         print(f"\n{problem}")
 
-    print(f"\nCPython {sys.version.split()[0]}, test.test_interpreters")
+    print(f"\nCPython {sys.version.split()[0]}, {suite}")
 
     def count(verdict, reached=None, outcome=None):
         return sum(

@@ -1,4 +1,4 @@
-"""CPython's own tests of the module, as one test of ours (see run.py)."""
+"""CPython's own tests of module and pool, each suite as one test of ours (see run.py)."""
 
 import pathlib
 import subprocess
@@ -10,9 +10,20 @@ RUN = pathlib.Path(__file__).with_name("run.py")
 
 
 @pytest.mark.timeout(280)
-def test_conformance():
+@pytest.mark.parametrize(
+    "suite",
+    [
+        "test.test_interpreters",
+        "test.test_concurrent_futures.test_interpreter_pool",
+    ],
+)
+def test_conformance(suite):
     done = subprocess.run(
-        [sys.executable, RUN], capture_output=True, text=True, timeout=270, check=False
+        [sys.executable, RUN, "--suite", suite],
+        capture_output=True,
+        text=True,
+        timeout=270,
+        check=False,
     )
     if done.returncode == 2 and "not run" in done.stdout:
         pytest.skip(done.stdout.strip())

@@ -9,8 +9,6 @@ import unittest
 
 import _interpreters
 
-SUITE = "test.test_interpreters"
-
 
 def flatten(suite):
     for test in suite:
@@ -103,6 +101,7 @@ def destroy_strangers():
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("results")
+    parser.add_argument("--suite", required=True)
     parser.add_argument("--limit", type=float, default=60, help="seconds for a test")
     parser.add_argument("--memory", default="", help="for tests that need much")
     parser.add_argument("tests", nargs="*")
@@ -126,7 +125,8 @@ def main():
             results.flush()
 
         done = set(filter(None, sys.stdin.read().split()))
-        tests = list(flatten(unittest.defaultTestLoader.loadTestsFromName(SUITE)))
+        suite = unittest.defaultTestLoader.loadTestsFromName(options.suite)
+        tests = list(flatten(suite))
         wanted = [
             test
             for test in tests

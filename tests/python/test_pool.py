@@ -149,6 +149,51 @@ def test_what_cannot_come_back(pool):
         pool.submit(eval, "__import__('threading').Lock()").result(LIMIT)
 
 
+class Spam:
+    def __init__(self, number):
+        self.number = number
+
+    def __call__(self, more=0):
+        return self.number + more
+
+    def method(self, more=0):
+        return self.number - more
+
+
+def callables(number):
+    """A closure, a bound method and an instance, of local and of global classes."""
+
+    class Local:
+        def __call__(self, more=0):
+            return number + more
+
+        def method(self, more=0):
+            return number - more
+
+    def closure(more=0):
+        return number + more
+
+    return {
+        "closure": closure,
+        "method": Spam(number).method,
+        "instance": Spam(number),
+        "local method": Local().method,
+        "local instance": Local(),
+    }
+
+
+@pytest.mark.parametrize("kind", callables(0))
+def test_closures_and_methods_cross(pool, kind):
+    expected = callables(7)[kind](2)
+    assert pool.submit(callables(7)[kind], 2).result() == expected
+
+
+@pytest.mark.parametrize("kind", callables(0))
+def test_closures_and_methods_as_initializers(kind):
+    with InterpreterPoolExecutor(1, initializer=callables(7)[kind]) as pool:
+        assert pool.submit(abs, -1).result() == 1
+
+
 def test_scripts_are_refused(pool):
     with pytest.raises(TypeError):
         pool.submit("print(1)")
