@@ -39,7 +39,7 @@ has_default_handler(void)
     PyObject *usual = NULL;
     if (module != NULL) {
         current = PyObject_CallMethod(module, "getsignal", "i", SIGINT);
-        usual = PyObject_GetAttrString(module, "default_int_handler");
+        usual = sipy_compat_attr(module, "default_int_handler");
     }
     int result = current == NULL || usual == NULL ? -1 : current == usual;
     Py_XDECREF(usual);
@@ -119,9 +119,9 @@ is_interrupted(const sipy_state *state, PyObject *failure)
     if (!PyErr_GivenExceptionMatches(failure, state->ExecutionFailed)) {
         return false;
     }
-    PyObject *excinfo = PyObject_GetAttrString(failure, "excinfo");
-    PyObject *type = excinfo == NULL ? NULL : PyObject_GetAttrString(excinfo, "type");
-    PyObject *name = type == NULL ? NULL : PyObject_GetAttrString(type, "__name__");
+    PyObject *excinfo = sipy_compat_attr(failure, "excinfo");
+    PyObject *type = excinfo == NULL ? NULL : sipy_compat_attr(excinfo, "type");
+    PyObject *name = type == NULL ? NULL : sipy_compat_attr(type, "__name__");
     bool result = name != NULL && PyUnicode_Check(name) &&
                   PyUnicode_CompareWithASCIIString(name, "KeyboardInterrupt") == 0;
     Py_XDECREF(name);

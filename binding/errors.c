@@ -29,14 +29,14 @@ line_of(PyObject *excinfo)
     if (PyUnicode_Check(excinfo)) {
         return Py_NewRef(excinfo); /* how unpickling calls us; excinfo follows */
     }
-    PyObject *formatted = PyObject_GetAttrString(excinfo, "formatted");
+    PyObject *formatted = sipy_compat_attr(excinfo, "formatted");
     if (formatted == NULL || PyObject_IsTrue(formatted) == 1) {
         return formatted;
     }
     Py_DECREF(formatted);
-    PyObject *type = PyObject_GetAttrString(excinfo, "type");
-    PyObject *name = type == NULL ? NULL : PyObject_GetAttrString(type, "__name__");
-    PyObject *message = name == NULL ? NULL : PyObject_GetAttrString(excinfo, "msg");
+    PyObject *type = sipy_compat_attr(excinfo, "type");
+    PyObject *name = type == NULL ? NULL : sipy_compat_attr(type, "__name__");
+    PyObject *message = name == NULL ? NULL : sipy_compat_attr(excinfo, "msg");
     PyObject *line = NULL;
     if (message != NULL) {
         line = PyObject_IsTrue(message) == 1 ? PyUnicode_FromFormat("%S: %S", name, message)
@@ -75,9 +75,8 @@ static PyObject *
 failed_str(PyObject *self)
 {
     PyObject *line = ((PyTypeObject *)PyExc_BaseException)->tp_str(self);
-    PyObject *excinfo = line == NULL ? NULL : PyObject_GetAttrString(self, "excinfo");
-    PyObject *display =
-        excinfo == NULL ? NULL : PyObject_GetAttrString(excinfo, "errdisplay");
+    PyObject *excinfo = line == NULL ? NULL : sipy_compat_attr(self, "excinfo");
+    PyObject *display = excinfo == NULL ? NULL : sipy_compat_attr(excinfo, "errdisplay");
     Py_XDECREF(excinfo);
     if (line == NULL || display == NULL) {
         PyErr_Clear(); /* no traceback crossed: the line is all there is */
@@ -121,7 +120,7 @@ static PyObject *
 from_module(const char *module_name, const char *name)
 {
     PyObject *module = PyImport_ImportModule(module_name);
-    PyObject *value = module == NULL ? NULL : PyObject_GetAttrString(module, name);
+    PyObject *value = module == NULL ? NULL : sipy_compat_attr(module, name);
     Py_XDECREF(module);
     return value;
 }

@@ -108,7 +108,7 @@ capture_display(PyObject *exc)
     PyObject *empty = NULL;
     PyObject *text = NULL;
     if (module != NULL) {
-        lines = PyObject_CallMethod(module, "format_exception", "O", exc);
+        lines = sipy_compat_method(module, "format_exception", exc);
     }
     if (lines != NULL) {
         empty = PyUnicode_FromString("");
@@ -130,7 +130,7 @@ capture_display(PyObject *exc)
 static sipy_text
 type_text(PyObject *type, const char *attribute)
 {
-    return text_steal(PyObject_GetAttrString(type, attribute));
+    return text_steal(sipy_compat_attr(type, attribute));
 }
 
 void
@@ -153,8 +153,7 @@ sipy_failure_capture(sipy_failure *out, sipy_home *home)
     out->display = capture_display(exc);
     sipy_image_init(&out->original);
     out->has_original =
-        home != NULL &&
-        sipy_encode(home->transfer, exc, SIPY_ASYNC, &out->original) == 0;
+        home != NULL && sipy_encode(home->transfer, exc, SIPY_ASYNC, &out->original) == 0;
     if (!out->has_original) {
         PyErr_Clear(); /* then only its text crosses */
         sipy_image_fini(&out->original);

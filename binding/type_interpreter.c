@@ -297,15 +297,15 @@ static PyObject *
 start_thread(PyObject *op, PyObject *args, PyObject *kwargs)
 {
     PyObject *threading = PyImport_ImportModule("threading");
-    PyObject *type = threading == NULL ? NULL : PyObject_GetAttrString(threading, "Thread");
-    PyObject *target = type == NULL ? NULL : PyObject_GetAttrString(op, "call");
+    PyObject *type = threading == NULL ? NULL : sipy_compat_attr(threading, "Thread");
+    PyObject *target = type == NULL ? NULL : sipy_compat_attr(op, "call");
     PyObject *keywords = target == NULL
                              ? NULL
                              : Py_BuildValue("{sOsOsO}", "target", target, "args", args,
                                              "kwargs", kwargs == NULL ? Py_None : kwargs);
     PyObject *nothing = keywords == NULL ? NULL : PyTuple_New(0);
     PyObject *thread = nothing == NULL ? NULL : PyObject_Call(type, nothing, keywords);
-    PyObject *started = thread == NULL ? NULL : PyObject_CallMethod(thread, "start", NULL);
+    PyObject *started = thread == NULL ? NULL : sipy_compat_method(thread, "start", NULL);
     if (started == NULL) {
         Py_CLEAR(thread);
     }

@@ -21,6 +21,29 @@
 #error "subinterpreters does not support free-threaded builds of CPython yet"
 #endif
 
+/* As PyObject_GetAttrString, with the name interned: CPython's cache of methods keeps
+ * every name that it was asked for, and would fill up with equal ones. */
+static inline PyObject *
+sipy_compat_attr(PyObject *obj, const char *name)
+{
+    PyObject *str = PyUnicode_InternFromString(name);
+    PyObject *value = str == NULL ? NULL : PyObject_GetAttr(obj, str);
+    Py_XDECREF(str);
+    return value;
+}
+
+/* obj.name(arg), or obj.name() if arg is NULL; the name as above. */
+static inline PyObject *
+sipy_compat_method(PyObject *obj, const char *name, PyObject *arg)
+{
+    PyObject *method = sipy_compat_attr(obj, name);
+    PyObject *args[1] = {arg};
+    PyObject *result =
+        method == NULL ? NULL : PyObject_Vectorcall(method, args, arg != NULL, NULL);
+    Py_XDECREF(method);
+    return result;
+}
+
 /* The interpreter with that id, or NULL with InterpreterNotFoundError (3.12:
  * RuntimeError) set. Takes the runtime's lock; the result may end right after. */
 PyInterpreterState *

@@ -311,7 +311,7 @@ sipy__is_array(sipy_transfer *t, PyTypeObject *type)
         return false;
     }
     PyObject *module = PyImport_ImportModule("array");
-    t->o_array_type = module == NULL ? NULL : PyObject_GetAttrString(module, "array");
+    t->o_array_type = module == NULL ? NULL : sipy_compat_attr(module, "array");
     Py_XDECREF(module);
     if (t->o_array_type == NULL) {
         PyErr_Clear();
@@ -327,7 +327,7 @@ sipy__enc_array(sipy_encoder *e, PyObject *obj)
     if (known != 0) {
         return known < 0 ? -1 : 0;
     }
-    PyObject *code = PyObject_GetAttrString(obj, "typecode");
+    PyObject *code = sipy_compat_attr(obj, "typecode");
     if (code == NULL || !PyUnicode_Check(code) || PyUnicode_GET_LENGTH(code) != 1) {
         Py_XDECREF(code);
         PyErr_SetString(PyExc_TypeError, "array without a typecode");
@@ -382,7 +382,7 @@ sipy__dec_array(sipy_decoder *d)
     }
     if (t->o_array_type == NULL) {
         PyObject *module = PyImport_ImportModule("array");
-        t->o_array_type = module == NULL ? NULL : PyObject_GetAttrString(module, "array");
+        t->o_array_type = module == NULL ? NULL : sipy_compat_attr(module, "array");
         Py_XDECREF(module);
         if (t->o_array_type == NULL) {
             return NULL;
@@ -402,8 +402,7 @@ sipy__dec_array(sipy_decoder *d)
     }
     PyObject *array =
         bytes == NULL ? NULL : PyObject_CallFunction(t->o_array_type, "s", typecode);
-    PyObject *done =
-        array == NULL ? NULL : PyObject_CallMethod(array, "frombytes", "O", bytes);
+    PyObject *done = array == NULL ? NULL : sipy_compat_method(array, "frombytes", bytes);
     Py_XDECREF(bytes);
     if (done == NULL) {
         Py_CLEAR(array);

@@ -117,7 +117,7 @@ dataclass_fields(PyTypeObject *type)
 {
     PyObject *module = PyImport_ImportModule("dataclasses");
     PyObject *fields =
-        module == NULL ? NULL : PyObject_CallMethod(module, "fields", "O", type);
+        module == NULL ? NULL : sipy_compat_method(module, "fields", (PyObject *)type);
     Py_XDECREF(module);
     if (fields == NULL || !PyTuple_Check(fields)) {
         Py_XDECREF(fields);
@@ -125,7 +125,7 @@ dataclass_fields(PyTypeObject *type)
     }
     PyObject *names = PyTuple_New(PyTuple_GET_SIZE(fields));
     for (Py_ssize_t i = 0; names != NULL && i < PyTuple_GET_SIZE(fields); i++) {
-        PyObject *name = PyObject_GetAttrString(PyTuple_GET_ITEM(fields, i), "name");
+        PyObject *name = sipy_compat_attr(PyTuple_GET_ITEM(fields, i), "name");
         if (name == NULL || !PyUnicode_CheckExact(name)) {
             Py_XDECREF(name);
             Py_CLEAR(names);

@@ -90,12 +90,12 @@ attributes_of(PyTypeObject *type, PyObject *members)
 static PyObject *
 enum_members(PyTypeObject *type)
 {
-    PyObject *view = PyObject_GetAttrString((PyObject *)type, "__members__");
+    PyObject *view = sipy_compat_attr((PyObject *)type, "__members__");
     PyObject *pairs = view == NULL ? NULL : PyMapping_Items(view);
     PyObject *members = pairs == NULL ? NULL : PyDict_New();
     for (Py_ssize_t i = 0; members != NULL && i < PyList_GET_SIZE(pairs); i++) {
         PyObject *pair = PyList_GET_ITEM(pairs, i);
-        PyObject *value = PyObject_GetAttrString(PyTuple_GET_ITEM(pair, 1), "_value_");
+        PyObject *value = sipy_compat_attr(PyTuple_GET_ITEM(pair, 1), "_value_");
         if (value == NULL ||
             PyDict_SetItem(members, PyTuple_GET_ITEM(pair, 0), value) < 0) {
             Py_CLEAR(members);
@@ -114,7 +114,7 @@ has_base(PyTypeObject *type, const char *module, const char *name)
     for (Py_ssize_t i = 0; mro != NULL && i < PyTuple_GET_SIZE(mro); i++) {
         PyTypeObject *base = (PyTypeObject *)PyTuple_GET_ITEM(mro, i);
         if (strcmp(base->tp_name, name) == 0) {
-            PyObject *from = PyObject_GetAttrString((PyObject *)base, "__module__");
+            PyObject *from = sipy_compat_attr((PyObject *)base, "__module__");
             bool same = from != NULL && PyUnicode_Check(from) &&
                         PyUnicode_CompareWithASCIIString(from, module) == 0;
             Py_XDECREF(from);
@@ -349,8 +349,7 @@ fill_class(sipy_decoder *d, PyObject *type, int flags)
     if (!failed && (flags & CLASS_ABSTRACT)) {
         PyObject *abc = PyImport_ImportModule("abc");
         PyObject *done =
-            abc == NULL ? NULL
-                        : PyObject_CallMethod(abc, "update_abstractmethods", "O", type);
+            abc == NULL ? NULL : sipy_compat_method(abc, "update_abstractmethods", type);
         failed = done == NULL ? -1 : 0;
         Py_XDECREF(done);
         Py_XDECREF(abc);

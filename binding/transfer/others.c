@@ -39,7 +39,7 @@ write_three(sipy_encoder *e, PyObject *obj, unsigned tag, const char *const name
     }
     PyObject *three = PyTuple_New(3);
     for (int i = 0; three != NULL && i < 3; i++) {
-        PyObject *part = PyObject_GetAttrString(obj, names[i]);
+        PyObject *part = sipy_compat_attr(obj, names[i]);
         if (part == NULL) {
             Py_CLEAR(three);
             break;
@@ -143,7 +143,7 @@ write_descriptor(sipy_encoder *e, PyObject *obj, PyTypeObject *type)
 {
     PyObject *args;
     if (type == &PyStaticMethod_Type || type == &PyClassMethod_Type) {
-        PyObject *func = PyObject_GetAttrString(obj, "__func__");
+        PyObject *func = sipy_compat_attr(obj, "__func__");
         args = func == NULL ? NULL : PyTuple_Pack(1, func);
         Py_XDECREF(func);
     }
@@ -156,7 +156,7 @@ write_descriptor(sipy_encoder *e, PyObject *obj, PyTypeObject *type)
         static const char *const names[4] = {"fget", "fset", "fdel", "__doc__"};
         args = PyTuple_New(4);
         for (int i = 0; args != NULL && i < 4; i++) {
-            PyObject *part = PyObject_GetAttrString(obj, names[i]);
+            PyObject *part = sipy_compat_attr(obj, names[i]);
             if (part == NULL) {
                 Py_CLEAR(args);
                 break;

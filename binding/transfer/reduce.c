@@ -14,7 +14,7 @@ static PyObject *
 from_module(const char *module, const char *name)
 {
     PyObject *found = PyImport_ImportModule(module);
-    PyObject *obj = found == NULL ? NULL : PyObject_GetAttrString(found, name);
+    PyObject *obj = found == NULL ? NULL : sipy_compat_attr(found, name);
     Py_XDECREF(found);
     return obj;
 }
