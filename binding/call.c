@@ -8,6 +8,27 @@
 #include "binding/meter.h"
 #include "binding/run.h"
 
+/* Images are swapped out of the home and back in, so that a call inside a call (from a
+ * destructor, say) finds none there and makes its own. */
+static void
+take_spare(sipy_image *spare, sipy_image *out)
+{
+    *out = *spare;
+    sipy_image_init(spare);
+}
+
+/* Attached to the caller's interpreter, whose home may be gone by now. */
+static void
+give_spare(sipy_image *spare, sipy_image *image)
+{
+    sipy_image_reset(image);
+    if (spare != NULL && spare->data == NULL) {
+        *spare = *image;
+        return;
+    }
+    sipy_image_fini(image);
+}
+
 /* How a visit ended. */
 typedef enum visit_end {
     VISIT_OK,           /* the result is in the image */
@@ -63,7 +84,8 @@ conclude(sipy_state *state, visit_end end, const sipy_image *reply,
 
 /* Runs the request in interp. The image is the caller's. */
 static PyObject *
-make_call(sipy_state *state, sipy_interp *interp, const sipy_image *request)
+make_call(sipy_state *state, sipy_home *home, sipy_interp *interp,
+          const sipy_image *request)
 {
     sipy_run run;
     sipy_failure failure = {0};
@@ -71,13 +93,14 @@ make_call(sipy_state *state, sipy_interp *interp, const sipy_image *request)
     if (sipy_run_begin(&run, state, interp, "make a call in") < 0) {
         return NULL;
     }
-    sipy_image_init(&reply);
+    take_spare(&home->spare_reply, &reply);
     sipy_run_attach(&run);
     visit_end end = visit(interp->home, request, &reply, &failure);
     sipy_run_detach(&run);
     sipy_run_end(&run);
     PyObject *result = conclude(state, end, &reply, &failure);
-    sipy_image_fini(&reply);
+    home = state->interp->home;
+    give_spare(home == NULL ? NULL : &home->spare_reply, &reply);
     sipy_failure_fini(&failure);
     return sipy_run_conclude(&run, state, result);
 }
@@ -96,11 +119,12 @@ sipy_call(sipy_state *state, sipy_interp *interp, PyObject *func, PyObject *cons
     }
     PyObject *result = NULL;
     sipy_image request;
-    sipy_image_init(&request);
+    take_spare(&home->spare_request, &request);
     if (sipy_encode_call(home->transfer, func, args, (size_t)nargs, kwnames, SIPY_SYNC,
                          &request) == 0) {
-        result = make_call(state, interp, &request);
+        result = make_call(state, home, interp, &request);
     }
-    sipy_image_fini(&request);
+    home = state->interp->home;
+    give_spare(home == NULL ? NULL : &home->spare_request, &request);
     return result;
 }

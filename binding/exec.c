@@ -10,15 +10,37 @@
 
 #define DOING "exec code for"
 
-/* Evaluates code in __main__ of the interpreter that run is attached to. Steals code.
- * -> true | false with failure filled */
+/* Whether func would find the builtins that code finds which __main__ runs now. */
+static bool
+has_builtins(const sipy_home *home, PyObject *func)
+{
+    PyObject *builtins = PyDict_GetItemWithError(home->main_ns, home->name_builtins);
+    if (builtins != NULL && PyModule_Check(builtins)) {
+        builtins = PyModule_GetDict(builtins);
+    }
+    return builtins != NULL && builtins == ((PyFunctionObject *)func)->func_builtins;
+}
+
+/* A function runs module code just as well (code without CO_OPTIMIZED has the globals as
+ * its locals), and need not be made anew each time. */
+static PyObject *
+run_code(const sipy_home *home, PyObject *code)
+{
+    if (PyFunction_Check(code)) {
+        if (SI_LIKELY(has_builtins(home, code))) {
+            return PyObject_CallNoArgs(code);
+        }
+        code = PyFunction_GET_CODE(code);
+    }
+    return PyEval_EvalCode(code, home->main_ns, home->main_ns);
+}
+
+/* Evaluates code, or a function of the cache, in __main__ of the interpreter that run is
+ * attached to. Steals code. -> true | false with failure filled */
 static bool
 evaluate(sipy_home *home, PyObject *code, sipy_failure *failure)
 {
-    PyObject *result = NULL;
-    if (code != NULL) {
-        result = PyEval_EvalCode(code, home->main_ns, home->main_ns);
-    }
+    PyObject *result = code == NULL ? NULL : run_code(home, code);
     if (result == NULL) {
         sipy_failure_capture(failure, home);
     }
@@ -57,7 +79,10 @@ exec_marshalled(sipy_state *state, sipy_interp *interp, PyObject *bytes, PyObjec
     sipy_run_attach(&run);
     PyObject *code = PyMarshal_ReadObjectFromString(data, size);
     if (code != NULL && text != NULL) {
-        sipy_sources_put(&interp->home->sources, text, dedent, code);
+        Py_SETREF(code, PyFunction_New(code, interp->home->main_ns));
+        if (code != NULL) {
+            sipy_sources_put(&interp->home->sources, text, dedent, code);
+        }
     }
     bool ok = evaluate(interp->home, code, &failure);
     return finish(&run, state, ok, &failure);

@@ -18,7 +18,7 @@ not_shareable_error(void *owner)
     if (error == NULL && !PyErr_Occurred()) {
         PyObject *module = PyImport_ImportModule("subinterpreters._core");
         if (module != NULL) {
-            error = PyObject_GetAttrString(module, "NotShareableError");
+            error = sipy_compat_attr(module, "NotShareableError");
             Py_DECREF(module);
         }
     }
@@ -42,11 +42,13 @@ fill(sipy_home *home)
     home->name_flush = PyUnicode_InternFromString("flush");
     home->name_threading = PyUnicode_InternFromString("threading");
     home->name_path = PyUnicode_InternFromString("path");
+    home->name_builtins = PyUnicode_InternFromString("__builtins__");
     if (home->name_stdout == NULL || home->name_stderr == NULL ||
         home->name_flush == NULL || home->name_threading == NULL ||
-        home->name_path == NULL) {
+        home->name_path == NULL || home->name_builtins == NULL) {
         return -1;
     }
+    sipy_stream_types_init(&home->streams);
     const sipy_hooks hooks = {
         .not_shareable = not_shareable_error,
         .find_crosser = sipy_crosser_of_type,
@@ -63,6 +65,9 @@ static void
 clear(sipy_home *home)
 {
     sipy_sources_clear(&home->sources);
+    sipy_stream_types_clear(&home->streams);
+    sipy_image_fini(&home->spare_request);
+    sipy_image_fini(&home->spare_reply);
     if (home->transfer != NULL) {
         sipy_transfer_clear(home->transfer);
         sipy_transfer_free(home->transfer);
@@ -75,6 +80,7 @@ clear(sipy_home *home)
     Py_CLEAR(home->name_flush);
     Py_CLEAR(home->name_threading);
     Py_CLEAR(home->name_path);
+    Py_CLEAR(home->name_builtins);
     Py_CLEAR(home->NotShareableError);
 }
 
@@ -124,7 +130,8 @@ static void
 flush_stream(sipy_home *home, PyObject *name)
 {
     PyObject *stream = PyDict_GetItemWithError(home->sys_ns, name);
-    if (stream == NULL || stream == Py_None) {
+    if (stream == NULL || stream == Py_None ||
+        sipy_stream_is_idle(&home->streams, stream)) {
         return;
     }
     Py_INCREF(stream);
@@ -153,7 +160,7 @@ sipy_home_flush(sipy_home *home)
 static void
 apply_hook(PyObject *threading, const char *attribute, const char *function)
 {
-    PyObject *hook = PyObject_GetAttrString(threading, attribute);
+    PyObject *hook = sipy_compat_attr(threading, attribute);
     if (hook != NULL && hook != Py_None) {
         PyObject *set = PySys_GetObject(function); /* borrowed */
         PyObject *done = set == NULL ? NULL : PyObject_CallOneArg(set, hook);

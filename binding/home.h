@@ -9,6 +9,7 @@
 #ifndef SIPY_HOME_H
 #define SIPY_HOME_H
 
+#include "binding/compat/streams.h"
 #include "binding/sources.h"
 #include "binding/state.h"
 #include "binding/transfer/transfer.h"
@@ -23,9 +24,13 @@ struct sipy_home {
     PyObject *name_flush;
     PyObject *name_threading;
     PyObject *name_path;
+    PyObject *name_builtins;
     PyObject *NotShareableError; /* looked up on first use */
+    sipy_stream_types streams;
     sipy_sources sources;
     sipy_transfer *transfer;
+    sipy_image spare_request; /* empty images with their buffers, for the next call */
+    sipy_image spare_reply;
 };
 
 /* Makes the home of the current interpreter and hangs it on interp. Attached to it.

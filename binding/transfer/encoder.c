@@ -1,6 +1,7 @@
 /* encoder.c — the state of one encoding: buffer, memo, life. */
 #include "binding/transfer/encoder.h"
 #include "core/base/alloc.h"
+#include "core/platform/pages.h"
 
 #define FIRST_BUFFER ((size_t)1024)
 #define MEMO_KEEP ((size_t)65536) /* a spare encoder keeps a memo up to this size */
@@ -23,6 +24,7 @@ sipy__enc_grow(sipy_encoder *e, size_t size)
         PyErr_NoMemory();
         return -1;
     }
+    si_pages_expect(data, cap);
     image->data = data;
     image->cap = cap;
     e->p = data + used;

@@ -1,6 +1,7 @@
 /* scalars.c — the rarer forms of int, str and bytes, and the names cache. */
 #include "binding/transfer/scalars.h"
 #include "binding/transfer/decoder.h"
+#include "core/platform/pages.h"
 
 /* ---- writing ---- */
 
@@ -182,6 +183,16 @@ read_wide(sipy_decoder *d, int kind)
     return str;
 }
 
+/* Copies the block to the memory of a new object. Page faults cost more than the copy:
+ * the system is asked for large pages first. */
+static PyObject *
+fill(PyObject *obj, void *memory, const si_block *block)
+{
+    si_pages_expect(memory, block->size);
+    memcpy(memory, block->data, block->size);
+    return obj;
+}
+
 PyObject *
 sipy__dec_held(sipy_decoder *d, unsigned tag)
 {
@@ -194,24 +205,27 @@ sipy__dec_held(sipy_decoder *d, unsigned tag)
         return NULL;
     }
     int kind = tag == TAG_HELD_UCS2 ? 2 : tag == TAG_HELD_UCS4 ? 4 : 1;
+    Py_UCS4 widest = tag == TAG_HELD_ASCII ? 127
+                     : kind == 1           ? 255
+                     : kind == 2           ? 0xffff
+                                           : 0x10ffff;
     if (block->size % (size_t)kind != 0 || block->size / (size_t)kind != size) {
         return sipy__damaged(d);
     }
     switch (tag) {
-        case TAG_HELD_BYTES:
-            return PyBytes_FromStringAndSize(block->data, (Py_ssize_t)size);
-        case TAG_HELD_BYTEARRAY:
-            return PyByteArray_FromStringAndSize(block->data, (Py_ssize_t)size);
-        case TAG_HELD_ASCII: {
-            /* The sender's str was ASCII, and blocks cannot be damaged. */
-            PyObject *str = PyUnicode_New((Py_ssize_t)size, 127);
-            if (str != NULL) {
-                memcpy(PyUnicode_1BYTE_DATA(str), block->data, size);
-            }
-            return str;
+        case TAG_HELD_BYTES: {
+            PyObject *bytes = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)size);
+            return bytes == NULL ? NULL : fill(bytes, PyBytes_AS_STRING(bytes), block);
         }
-        default:
-            return PyUnicode_FromKindAndData(kind, block->data, (Py_ssize_t)size);
+        case TAG_HELD_BYTEARRAY: {
+            PyObject *array = PyByteArray_FromStringAndSize(NULL, (Py_ssize_t)size);
+            return array == NULL ? NULL : fill(array, PyByteArray_AS_STRING(array), block);
+        }
+        default: {
+            /* The sender's str was of this kind, and blocks cannot be damaged. */
+            PyObject *str = PyUnicode_New((Py_ssize_t)size, widest);
+            return str == NULL ? NULL : fill(str, PyUnicode_DATA(str), block);
+        }
     }
 }
 
