@@ -31,7 +31,8 @@ sipy_ctrl_c_leave(const sipy_ctrl_c *scope, PyThreadState *ts);
 
 /* Back in the caller's interpreter after a visit in which Ctrl-C was raised: if it ended
  * the visit, raises KeyboardInterrupt with the ExecutionFailed as its cause; else the code
- * there has dealt with it. Either way the main interpreter does not hear of it again. Attached. */
+ * there has dealt with it. Either way the main interpreter does not hear of it again.
+ * Attached. */
 void
 sipy_ctrl_c_conclude(const sipy_state *state);
 

@@ -1,4 +1,4 @@
-/* interp_tasks.c — Interpreter.submit and call_async: a pool of one worker for a handle. */
+/* interp_tasks.c — Interpreter.submit and call_async: a pool of one worker each. */
 #include "binding/aio.h"
 #include "binding/interp_extras.h"
 #include "binding/pool/pool.h"

@@ -13,7 +13,7 @@
 #include "core/base/alloc.h"
 #include "core/platform/clock.h"
 
-/* --- in the owner ---------------------------------------------------------------------- */
+/* --- in the owner --------------------------------------------------------------------- */
 
 static sipy_packet *
 request_of(sipy_job *job)
@@ -64,7 +64,7 @@ sipy_job_new(sipy_home *home, PyObject *func, PyObject *const *args, size_t narg
     return job;
 }
 
-/* --- in the worker --------------------------------------------------------------------- */
+/* --- in the worker -------------------------------------------------------------------- */
 
 /* Whether the exception that is set is the one that was asked for. */
 static bool
@@ -127,7 +127,7 @@ capture(sipy_worker *worker, const sipy_job *job, sipy_attempt *out)
 bool
 sipy_job_stop(sipy_pool *pool, sipy_job *job)
 {
-    /* Either this finds the run, or the worker, which shows the run first, finds the mark. */
+    /* Either this finds the run, or the worker, which shows it first, finds the mark. */
     si_store_seq_cst(&job->stop, 1);
     return si_task_queue_cancel(&pool->queue, &job->task) ||
            sipy_pool_interrupt(pool, job, SIPY_ASKED_TO_STOP, PyExc_KeyboardInterrupt) ||
@@ -243,7 +243,7 @@ sipy_job_conclude(sipy_pool *pool, sipy_job *job, sipy_attempt *tried)
     si_task_finish(&job->task, tried->stopped ? SI_TASK_CANCELLED : SI_TASK_DONE);
 }
 
-/* --- in the owner again ---------------------------------------------------------------- */
+/* --- in the owner again --------------------------------------------------------------- */
 
 /* The exception that is set, as an object. */
 static PyObject *

@@ -89,7 +89,7 @@ throw_all_away(size_t keep)
     }
 }
 
-/* --- the thread ------------------------------------------------------------------------ */
+/* --- the thread ----------------------------------------------------------------------- */
 
 /* Imports the modules in names; what cannot be imported is left out: the import that
  * needs it will say why. Attached to the spare. */
@@ -281,7 +281,7 @@ start_maker(void)
     }
 }
 
-/* --- handing out ----------------------------------------------------------------------- */
+/* --- handing out ---------------------------------------------------------------------- */
 
 /* Gives the spare the caller's sys.path. -> 0 | -1 with an exception */
 static int
@@ -384,7 +384,7 @@ sipy_spares_fork_done(bool child) SI_NO_THREAD_SAFETY
     si_mutex_unlock(&spares_mu);
 }
 
-/* --- keep_ready ------------------------------------------------------------------------ */
+/* --- keep_ready ----------------------------------------------------------------------- */
 
 int
 sipy_module_names(const sipy_state *state, PyObject *names, sipy_image *out)

@@ -272,7 +272,7 @@ pool_submit_with(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject
     return submit(self, &order);
 }
 
-/* --- the end, and the rest ------------------------------------------------------------- */
+/* --- the end, and the rest ------------------------------------------------------------ */
 
 /* Waits for all workers to be gone. -> 0 | -1 with an exception */
 static int

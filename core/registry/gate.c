@@ -7,9 +7,9 @@
  * Sleeping   All kinds of sleeper sleep on the word itself. Whoever makes a change
  *            that one of them waits for (the last entry of a closing gate leaves, the
  *            exclusive one leaves and is wanted, the gate ends or opens again) wakes
- *            them all; who still wants the exclusive entry then sets WANTED again. A leaver touches the gate for
- *            the last time in its subtraction, so the closing thread may free the gate
- *            as soon as it is drained.
+ *            them all; who still wants the exclusive entry then sets WANTED again. A
+ *            leaver touches the gate for the last time in its subtraction, so the
+ *            closing thread may free the gate as soon as it is drained.
  */
 #include "core/registry/gate.h"
 

@@ -2,8 +2,8 @@
 
 A function at the front of ``sys.meta_path`` answers for ``concurrent.interpreters``
 and its submodules, and for what ``concurrent.futures`` needs to hand out our
-``InterpreterPoolExecutor``, and leaves every other import alone. Other interpreters get the
-same function from the extension, before they are handed out: it is source text, so
+``InterpreterPoolExecutor``, and leaves every other import alone. Other interpreters get
+the same function from the extension, before they are handed out: it is source text, so
 nothing is imported there until somebody asks for the module.
 """
 
@@ -70,7 +70,7 @@ class _FuturesLoader:
 
 
 def _add_executor(module: ModuleType) -> None:
-    """Have ``concurrent.futures`` before 3.14 find the executor, when it is asked for."""
+    """Have ``concurrent.futures`` before 3.14 find the executor when asked for it."""
     if sys.version_info >= (3, 14) or _EXECUTOR in module.__all__:
         return
     find = module.__dict__["__getattr__"]
@@ -96,7 +96,7 @@ def _original(name: str) -> str | None:
 def find_alias(name: str) -> ModuleSpec | None:
     """Return how to load the module *name*, or None if it is not one of ours."""
     if name == _FUTURES and sys.version_info < (3, 14):
-        import concurrent
+        import concurrent  # noqa: PLC0415, only this needs it
 
         spec = PathFinder.find_spec(name, concurrent.__path__)
         if spec is not None:

@@ -23,7 +23,15 @@ SYSTEM_HEADERS = {
         "learns that a thread ends by a key's destructor",
     ),
     "binding/fork.c": ({"pthread.h"}, "registers what happens in a forked child"),
-    "binding/compat/": ({"dlfcn.h"}, "asks for symbols that only some versions have"),
+    "binding/compat/": (
+        {
+            "dlfcn.h",  # asks for symbols that only some versions have
+            "patchlevel.h",
+            "internal/pycore_obmalloc.h",  # layouts that are checked before use
+            "internal/pycore_runtime.h",
+        },
+        "knows CPython's insides, version by version",
+    ),
     "binding/loader/": (None, "loads copies of shared objects"),
 }
 
@@ -31,6 +39,7 @@ PYTHON_HEADERS = {"Python.h", "marshal.h", "opcode.h", "structmember.h"}
 
 # Whoever runs our code has these: the standard library is added below.
 PYTHON_PACKAGES = {"subinterpreters", "tqdm", "__future__"}
+STUB_PACKAGES = {"typing_extensions"}  # type checkers know it without installing it
 DOCUMENTED = {"_thread"}  # public, in spite of its name
 
 
@@ -145,7 +154,10 @@ def test_the_package_needs_only_what_it_declares():
                 checked += 1
                 top = name.partition(".")[0]
                 public = top in sys.stdlib_module_names and not top.startswith("_")
-                if not public and top not in PYTHON_PACKAGES | DOCUMENTED:
+                allowed = PYTHON_PACKAGES | DOCUMENTED
+                if file.endswith(".pyi"):
+                    allowed |= STUB_PACKAGES
+                if not public and top not in allowed:
                     problems.append(f"{file}:{node.lineno}: {name}")
     assert checked > 0, "found no import to check"
     tree.report(problems)

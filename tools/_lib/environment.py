@@ -177,9 +177,11 @@ class Environment:
         progress(f"{self.version}: building and installing the package")
         options = [f"-Csetup-args={option}" for option in self._meson_options()]
         self._log(
-            ["-m", "pip", "install", "--no-build-isolation", "--no-deps"]
-            + ["--force-reinstall", f"-Cbuild-dir={self.build}", *options]
-            + [str(CHECKOUT)]
+            [
+                *("-m", "pip", "install", "--no-build-isolation", "--no-deps"),
+                *("--force-reinstall", f"-Cbuild-dir={self.build}", *options),
+                str(CHECKOUT),
+            ]
         )
 
     def _meson_options(self) -> list[str]:

@@ -1,7 +1,7 @@
 """CPython 3.14 and 3.15 of Debian's next suite, in a root file system of their own.
 
 It is used through chroot in a private mount namespace, where the machine's folders
-(the checkout, homes, temporary files) keep their paths. Only root on Debian can make it.
+(the checkout, homes, temporary files) keep their paths. Only root on Debian makes it.
 """
 
 from __future__ import annotations
@@ -99,8 +99,10 @@ def _build() -> None:
         'APT::Sandbox::User "root"',
     ]
     run_logged(
-        ["mmdebstrap", "--variant=apt", *(f"--aptopt={o}" for o in options)]
-        + [f"--include={','.join(PACKAGES)}", SUITE, str(partial)],
+        [
+            *("mmdebstrap", "--variant=apt", *(f"--aptopt={o}" for o in options)),
+            *(f"--include={','.join(PACKAGES)}", SUITE, str(partial)),
+        ],
         log,
         machine.administrator(),
     )

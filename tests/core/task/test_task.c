@@ -136,7 +136,7 @@ test_waiting_times_out(void **state)
     si_task_drop(task);
 }
 
-/* --- between threads ------------------------------------------------------------------- */
+/* --- between threads ------------------------------------------------------------------ */
 
 typedef struct shop {
     si_task_queue queue;
