@@ -62,11 +62,6 @@ sipy_interpreter_submit(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
 PyObject *
 sipy_interpreter_call_async(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
                             PyObject *kwnames);
-/* _submit(outbox, context, fn, *args, **kwargs) */
-PyObject *
-sipy_interpreter_submit_with(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
-                             PyObject *kwnames);
-
 /* Lets go of what submit() has made: its thread does what is queued and ends. */
 void
 sipy_tasks_drop(struct sipy_pool *tasks);

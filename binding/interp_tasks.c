@@ -46,65 +46,55 @@ tasks_of(sipy_interpreter *self)
     return self->tasks;
 }
 
-static PyObject *
-submit(PyObject *op, const sipy_order *order)
+/* As tasks_of, with the function looked at. */
+static sipy_pool *
+tasks_for(sipy_interpreter *self, const sipy_order *order)
 {
-    sipy_interpreter *self = sipy_interpreter_of(op);
     sipy_pool *tasks = tasks_of(self);
-    if (tasks == NULL) {
-        return NULL;
-    }
-    if (!PyCallable_Check(order->func)) {
+    if (tasks != NULL && !PyCallable_Check(order->func)) {
         PyErr_Format(PyExc_TypeError, "expected a callable, got %R", order->func);
         return NULL;
     }
-    return sipy_submit(self->state, tasks, order);
+    return tasks;
 }
 
-static PyObject *
-missing_function(const char *name)
+/* The call that the arguments of name() ask for. -> 0 | -1 with TypeError */
+static int
+parse_order(sipy_order *order, const char *name, PyObject *const *args, Py_ssize_t nargs,
+            PyObject *kwnames)
 {
-    PyErr_Format(PyExc_TypeError, "%s() missing 1 required positional argument: 'fn'",
-                 name);
-    return NULL;
+    if (nargs < 1) {
+        PyErr_Format(PyExc_TypeError, "%s() missing 1 required positional argument: 'fn'",
+                     name);
+        return -1;
+    }
+    *order = (sipy_order){
+        .func = args[0], .args = args + 1, .nargs = (size_t)nargs - 1, .kwnames = kwnames};
+    return 0;
 }
 
 PyObject *
 sipy_interpreter_submit(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
                         PyObject *kwnames)
 {
-    if (nargs < 1) {
-        return missing_function("submit");
+    sipy_order order;
+    sipy_interpreter *self = sipy_interpreter_of(op);
+    if (parse_order(&order, "submit", args, nargs, kwnames) < 0) {
+        return NULL;
     }
-    const sipy_order order = {
-        .func = args[0], .args = args + 1, .nargs = (size_t)nargs - 1, .kwnames = kwnames};
-    return submit(op, &order);
+    sipy_pool *tasks = tasks_for(self, &order);
+    return tasks == NULL ? NULL : sipy_submit(self->state, tasks, &order);
 }
 
-PyObject *
-sipy_interpreter_submit_with(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
-                             PyObject *kwnames)
-{
-    if (nargs < 3) {
-        return missing_function("submit");
-    }
-    const sipy_order order = {
-        .func = args[2],
-        .args = args + 3,
-        .nargs = (size_t)nargs - 3,
-        .kwnames = kwnames,
-        .box = sipy_outbox_of(sipy_interpreter_of(op)->state, args[0]),
-        .context = args[1]};
-    return order.box == NULL ? NULL : submit(op, &order);
-}
-
-/* aio.call_in(self, fn, *args, **kwargs) */
 PyObject *
 sipy_interpreter_call_async(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
                             PyObject *kwnames)
 {
-    if (nargs < 1) {
-        return missing_function("call_async");
+    sipy_order order;
+    sipy_interpreter *self = sipy_interpreter_of(op);
+    if (parse_order(&order, "call_async", args, nargs, kwnames) < 0) {
+        return NULL;
     }
-    return sipy_aio_call("call_in", op, args, nargs, kwnames);
+    sipy_pool *tasks = tasks_for(self, &order);
+    return tasks == NULL ? NULL : sipy_submit_awaited(self->state, tasks, &order);
 }

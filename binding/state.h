@@ -32,7 +32,12 @@
     X(Pool)               /* the bases of the executor's classes */     \
     X(TaskFuture)                                                       \
     X(Outbox)                                                           \
-    X(Future) /* of the executor, once it is imported */                \
+    X(Future)           /* of the executor, once it is imported */      \
+    X(Call)             /* of aio, once a call is awaited; likewise */  \
+    X(loop_boxes)       /* aio's: event loop -> its Outbox */           \
+    X(get_running_loop) /* of asyncio */                                \
+    X(names_loop)       /* ("loop",) */                                 \
+    X(name_task)        /* "_task" */                                   \
     X(CancelledError)                                                   \
     X(BrokenInterpreterPool)
 

@@ -510,8 +510,6 @@ static PyMethodDef interpreter_methods[] = {
      submit_doc},
     {"call_async", _PyCFunction_CAST(sipy_interpreter_call_async),
      METH_FASTCALL | METH_KEYWORDS, call_async_doc},
-    {"_submit", _PyCFunction_CAST(sipy_interpreter_submit_with),
-     METH_FASTCALL | METH_KEYWORDS, NULL},
     {"stats", sipy_interpreter_stats, METH_NOARGS, stats_doc},
     {"stack", sipy_interpreter_stack, METH_NOARGS, stack_doc},
     {"__reduce__", interpreter_reduce, METH_NOARGS, NULL},

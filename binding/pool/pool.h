@@ -277,6 +277,11 @@ typedef struct sipy_order {
 PyObject *
 sipy_submit(sipy_state *state, sipy_pool *pool, const sipy_order *order);
 
+/* As sipy_submit, for the running event loop: the asyncio.Future that its awaiter sees, or
+ * NULL with an exception. Fills in box and context. */
+PyObject *
+sipy_submit_awaited(sipy_state *state, sipy_pool *pool, sipy_order *order);
+
 /* A future for job, whose reference it takes over; NULL job: one that has failed with the
  * exception that is set. */
 PyObject *
@@ -301,6 +306,10 @@ sipy_future_take_context(PyObject *future);
  * cannot be rebuilt; no exception is set then. */
 PyObject *
 sipy_future_plain_result(PyObject *future);
+
+/* Whether a box is told of the end. */
+bool
+sipy_future_is_subscribed(PyObject *future);
 
 /* Has box told of the end of the future's job. -> 1 | 0 it has ended already */
 int

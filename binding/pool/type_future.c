@@ -381,6 +381,12 @@ sipy_future_subscribe(PyObject *future, si_outbox *box)
     return 1;
 }
 
+bool
+sipy_future_is_subscribed(PyObject *future)
+{
+    return as_future(future)->subscribed;
+}
+
 static PyObject *
 future_subscribe(PyObject *op, PyObject *arg)
 {

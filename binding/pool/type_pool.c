@@ -244,32 +244,55 @@ pool_submit(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwn
     return submit(as_pool(op), &order);
 }
 
-/* _submit(timeout_ns, retries, outbox or None, context, fn, *args, **kwargs) */
+/* Parses what _submit and _run begin with: timeout_ns, retries, fn. -> 0 | -1 */
+static int
+parse_order(sipy_order *order, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    if (nargs < 3) {
+        PyErr_SetString(PyExc_TypeError, "missing 1 required positional argument: 'fn'");
+        return -1;
+    }
+    *order = (sipy_order){
+        .func = args[2], .args = args + 3, .nargs = (size_t)nargs - 3, .kwnames = kwnames};
+    order->timeout_ns = PyLong_AsLongLong(args[0]);
+    unsigned long retries = PyLong_AsUnsignedLong(args[1]);
+    order->retries = retries > UINT32_MAX ? UINT32_MAX : (uint32_t)retries;
+    return PyErr_Occurred() ? -1 : 0;
+}
+
 static PyObject *
 pool_submit_with(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
-    pool_object *self = as_pool(op);
-    if (nargs < 5) {
+    sipy_order order;
+    return parse_order(&order, args, nargs, kwnames) < 0 ? NULL
+                                                         : submit(as_pool(op), &order);
+}
+
+static PyObject *
+run(pool_object *self, sipy_order *order)
+{
+    sipy_pool *pool = usable(self);
+    return pool == NULL ? NULL : sipy_submit_awaited(self->state, pool, order);
+}
+
+static PyObject *
+pool_run_with(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    sipy_order order;
+    return parse_order(&order, args, nargs, kwnames) < 0 ? NULL : run(as_pool(op), &order);
+}
+
+static PyObject *
+pool_run(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    if (nargs < 1) {
         PyErr_SetString(PyExc_TypeError,
-                        "submit() missing 1 required positional argument: 'fn'");
+                        "run() missing 1 required positional argument: 'fn'");
         return NULL;
     }
     sipy_order order = {
-        .func = args[4], .args = args + 5, .nargs = (size_t)nargs - 5, .kwnames = kwnames};
-    order.timeout_ns = PyLong_AsLongLong(args[0]);
-    unsigned long retries = PyLong_AsUnsignedLong(args[1]);
-    if (PyErr_Occurred()) {
-        return NULL;
-    }
-    order.retries = retries > UINT32_MAX ? UINT32_MAX : (uint32_t)retries;
-    if (args[2] != Py_None) {
-        order.context = args[3];
-        order.box = sipy_outbox_of(self->state, args[2]);
-        if (order.box == NULL) {
-            return NULL;
-        }
-    }
-    return submit(self, &order);
+        .func = args[0], .args = args + 1, .nargs = (size_t)nargs - 1, .kwnames = kwnames};
+    return run(as_pool(op), &order);
 }
 
 /* --- the end, and the rest ------------------------------------------------------------ */
@@ -410,9 +433,16 @@ PyDoc_STRVAR(submit_doc,
              "Function and arguments are copied now. What cannot be copied is raised by\n"
              "the future. Waits while max_pending tasks are queued.");
 
+PyDoc_STRVAR(run_doc,
+             "run($self, fn, /, *args, **kwargs)\n--\n\n"
+             "Return an asyncio.Future of the call, for the running event loop.\n\n"
+             "Cancelling it takes the task out of the queue, or interrupts it.");
+
 static PyMethodDef pool_methods[] = {
     {"submit", _PyCFunction_CAST(pool_submit), METH_FASTCALL | METH_KEYWORDS, submit_doc},
     {"_submit", _PyCFunction_CAST(pool_submit_with), METH_FASTCALL | METH_KEYWORDS, NULL},
+    {"run", _PyCFunction_CAST(pool_run), METH_FASTCALL | METH_KEYWORDS, run_doc},
+    {"_run", _PyCFunction_CAST(pool_run_with), METH_FASTCALL | METH_KEYWORDS, NULL},
     {"_open", pool_open, METH_VARARGS, NULL},
     {"_shutdown", pool_shutdown, METH_VARARGS, NULL},
     {"_worker_count", pool_workers, METH_NOARGS, NULL},

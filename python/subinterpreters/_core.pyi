@@ -73,15 +73,6 @@ class Interpreter:
     def call_async(
         self, fn: Callable[_P, _R], /, *args: _P.args, **kwargs: _P.kwargs
     ) -> asyncio.Future[_R]: ...
-    def _submit(
-        self,
-        box: _Outbox,
-        context: object,
-        fn: Callable[..., Any],
-        /,
-        *args: Any,
-        **kwargs: Any,
-    ) -> Any: ...
     def stats(self) -> dict[str, Any]: ...
     def stack(self) -> str: ...
     def __hash__(self) -> int: ...
@@ -172,8 +163,18 @@ class _Pool:
         self,
         timeout_ns: int,
         retries: int,
-        box: _Outbox | None,
-        context: object,
+        fn: Callable[..., Any],
+        /,
+        *args: Any,
+        **kwargs: Any,
+    ) -> Any: ...
+    def run(
+        self, fn: Callable[_P, _R], /, *args: _P.args, **kwargs: _P.kwargs
+    ) -> asyncio.Future[_R]: ...
+    def _run(
+        self,
+        timeout_ns: int,
+        retries: int,
         fn: Callable[..., Any],
         /,
         *args: Any,

@@ -21,14 +21,15 @@ _BATCH = 512  # futures dealt with before the loop gets to do something else
 class Call(asyncio.Future):
     """An awaitable call of a pool. Cancelling it stops the work."""
 
-    _task = None
+    __slots__ = ("_task",)  # a dict for each call would cost more than the call
 
     def cancel(self, msg=None):
         """Cancel it: the task is taken out of the queue, or interrupted."""
         if not super().cancel(msg):
             return False
-        if self._task is not None:
-            self._task.interrupt()
+        task = getattr(self, "_task", None)
+        if task is not None:
+            task.interrupt()
         return True
 
     def _fail(self, future):
@@ -61,12 +62,6 @@ class _Loops(dict):
 
 
 _boxes = _Loops()
-
-
-def begin():
-    """Return a new Call of the running loop, and that loop's box."""
-    loop = get_running_loop()
-    return Call(loop=loop), _boxes[loop]
 
 
 def _drain(box) -> None:
@@ -105,13 +100,6 @@ async def map(pool, fn, *iterables, limit=None, ordered=True):
     finally:
         for call in calls:
             call.cancel()
-
-
-def call_in(interp, fn, /, *args, **kwargs):
-    """Return a Call of ``interp.submit(fn, ...)``; see ``Interpreter.call_async``."""
-    call, box = begin()
-    call._task = future = interp._submit(box, call, fn, *args, **kwargs)
-    return call if future._subscribed else call._fail(future)
 
 
 class _Line:

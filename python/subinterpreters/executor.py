@@ -245,7 +245,7 @@ class _Options:
     def submit(self, fn, /, *args, **kwargs):
         """As the pool's ``submit()``."""
         return self._pool._submit(
-            self._timeout_ns, self._retries, None, None, fn, *args, **kwargs
+            self._timeout_ns, self._retries, fn, *args, **kwargs
         )
 
     def map(self, fn, *iterables, **options):
@@ -254,13 +254,7 @@ class _Options:
 
     def run(self, fn, /, *args, **kwargs):
         """As the pool's ``run()``."""
-        from .aio import begin
-
-        call, box = begin()
-        call._task = future = self._pool._submit(
-            self._timeout_ns, self._retries, box, call, fn, *args, **kwargs
-        )
-        return call if future._subscribed else call._fail(future)
+        return self._pool._run(self._timeout_ns, self._retries, fn, *args, **kwargs)
 
 
 class InterpreterPoolExecutor(_core._Pool, ThreadPoolExecutor):
@@ -354,17 +348,6 @@ class InterpreterPoolExecutor(_core._Pool, ThreadPoolExecutor):
             ordered,
             progress,
         ).start()
-
-    def run(self, fn, /, *args, **kwargs):
-        """Return an ``asyncio.Future`` of the call, for the running event loop.
-
-        Cancelling it takes the task out of the queue, or interrupts it.
-        """
-        from .aio import begin
-
-        call, box = begin()
-        call._task = future = self._submit(0, 0, box, call, fn, *args, **kwargs)
-        return call if future._subscribed else call._fail(future)
 
     def shutdown(self, wait=True, *, cancel_futures=False):
         """Take no more tasks; wait for those there are, unless wait is false.
@@ -471,8 +454,6 @@ class _Mapping:
         future = options._pool._submit(
             options._timeout_ns,
             options._retries,
-            None,
-            None,
             _core._map_chunk,
             self._fn,
             chunk,
