@@ -1,7 +1,7 @@
 """A search that stops as soon as one worker has found an answer.
 
-Each task looks for a number whose digest begins with enough zeros, in a range of its own.
-The first hit cancels what waits and interrupts what runs.
+Each task looks for a number whose digest begins with enough zeros, in a range of its
+own. The first hit cancels what waits and interrupts what runs.
 
     python examples/first_answer.py [ZEROS]
 """

@@ -183,9 +183,9 @@ count_run(sipy_worker *worker, sipy_job *job, int64_t started_ns)
     }
     sipy_histogram_add(&worker->run_times, run_ns);
     sipy_histogram_add(&worker->wait_times, started_ns - job->submitted_ns);
-    si_store_relaxed(&worker->tasks, si_load_relaxed(&worker->tasks) + 1);
-    si_store_relaxed(&worker->busy_ns,
-                     si_load_relaxed(&worker->busy_ns) + (uint64_t)run_ns);
+    sipy_meter_add(&worker->tasks, 1);
+    sipy_meter_add(&worker->busy_ns, (uint64_t)run_ns);
+    sipy_meter_add(&worker->cpu_ns, (uint64_t)job->cpu_ns);
 }
 
 static void

@@ -272,6 +272,7 @@ add_past(sipy_pool *pool, const sipy_worker *worker) SI_REQUIRES(pool->mu)
     sipy_histogram_merge(&pool->past_wait_times, &worker->wait_times);
     pool->past_tasks += si_load_relaxed(&worker->tasks);
     pool->past_busy_ns += si_load_relaxed(&worker->busy_ns);
+    pool->past_cpu_ns += si_load_relaxed(&worker->cpu_ns);
 }
 
 /* -> whether it was listed */

@@ -76,6 +76,7 @@ struct sipy_worker {
     si_atomic_i64 due_ns;     /* when the keeper shall look at it; 0: never */
     si_atomic_u64 tasks;      /* that it has run */
     si_atomic_u64 busy_ns;
+    si_atomic_u64 cpu_ns;
     sipy_histogram run_times;
     sipy_histogram wait_times;
 };
@@ -114,6 +115,7 @@ struct sipy_pool {
     sipy_histogram past_wait_times SI_GUARDED_BY(mu);
     uint64_t past_tasks SI_GUARDED_BY(mu);
     uint64_t past_busy_ns SI_GUARDED_BY(mu);
+    uint64_t past_cpu_ns SI_GUARDED_BY(mu);
     int64_t opened_ns;
 };
 

@@ -61,6 +61,7 @@ typedef struct totals {
     sipy_histogram wait_times;
     uint64_t tasks;
     uint64_t busy_ns;
+    uint64_t cpu_ns;
     uint32_t alive;
     uint32_t running;
     uint32_t replaced;
@@ -74,12 +75,14 @@ add_up(sipy_pool *pool, totals *sum)
     sipy_histogram_merge(&sum->wait_times, &pool->past_wait_times);
     sum->tasks = pool->past_tasks;
     sum->busy_ns = pool->past_busy_ns;
+    sum->cpu_ns = pool->past_cpu_ns;
     sum->replaced = pool->replaced;
     for (sipy_worker *w = pool->workers; w != NULL; w = w->next) {
         sipy_histogram_merge(&sum->run_times, &w->run_times);
         sipy_histogram_merge(&sum->wait_times, &w->wait_times);
         sum->tasks += si_load_relaxed(&w->tasks);
         sum->busy_ns += si_load_relaxed(&w->busy_ns);
+        sum->cpu_ns += si_load_relaxed(&w->cpu_ns);
         sum->running += si_load_acquire(&w->current) != 0;
         sum->alive++;
     }
@@ -95,11 +98,11 @@ sipy_pool_stats(sipy_pool *pool)
     double open = (double)(si_now_ns() - pool->opened_ns) * 1e-9;
     double capacity = open * (double)si_load_relaxed(&pool->max_workers);
     return Py_BuildValue(
-        "{sIsIsIsKsKsdsds{sdsd}s{sdsd}}", "workers", sum.alive, "running", sum.running,
+        "{sIsIsIsKsKsdsdsds{sdsd}s{sdsd}}", "workers", sum.alive, "running", sum.running,
         "replaced", sum.replaced, "queued",
         (unsigned long long)si_task_queue_count(&pool->queue), "done",
-        (unsigned long long)sum.tasks, "busy", busy, "utilisation",
-        capacity > 0 ? busy / capacity : 0.0, "run_time", "p50",
+        (unsigned long long)sum.tasks, "busy", busy, "cpu", (double)sum.cpu_ns * 1e-9,
+        "utilisation", capacity > 0 ? busy / capacity : 0.0, "run_time", "p50",
         quantile(&sum.run_times, 0.5), "p99", quantile(&sum.run_times, 0.99), "wait_time",
         "p50", quantile(&sum.wait_times, 0.5), "p99", quantile(&sum.wait_times, 0.99));
 }

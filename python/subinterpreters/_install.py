@@ -96,7 +96,7 @@ def _original(name: str) -> str | None:
 def find_alias(name: str) -> ModuleSpec | None:
     """Return how to load the module *name*, or None if it is not one of ours."""
     if name == _FUTURES and sys.version_info < (3, 14):
-        import concurrent  # noqa: PLC0415, only this needs it
+        import concurrent  # noqa: PLC0415 - only who asks for it has to load it
 
         spec = PathFinder.find_spec(name, concurrent.__path__)
         if spec is not None:

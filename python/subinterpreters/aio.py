@@ -1,29 +1,40 @@
 """Awaiting the tasks of a pool, and queues.
 
 One file descriptor per event loop tells it that tasks have ended and that queues can be
-tried again: the news come in batches, and a loop that is busy is not woken for each. Works
-with any loop that has ``add_reader()``.
+tried again: the news come in batches, and a loop that is busy is not woken for each.
+Works with any loop that has ``add_reader()``.
 """
+
+from __future__ import annotations
 
 import asyncio
 from asyncio import get_running_loop
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from concurrent.futures import CancelledError
 from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakValueDictionary
 
 from . import _core
 
+if TYPE_CHECKING:
+    from .executor import Future, InterpreterPoolExecutor
+
 __all__ = ["Call", "map"]
+
+_T = TypeVar("_T")
 
 _BATCH = 512  # futures dealt with before the loop gets to do something else
 
 
-class Call(asyncio.Future):
+class Call(asyncio.Future[_T]):
     """An awaitable call of a pool. Cancelling it stops the work."""
 
     __slots__ = ("_task",)  # a dict for each call would cost more than the call
 
-    def cancel(self, msg=None):
+    _task: Future[_T]
+
+    def cancel(self, msg: Any | None = None) -> bool:
         """Cancel it: the task is taken out of the queue, or interrupted."""
         if not super().cancel(msg):
             return False
@@ -32,7 +43,7 @@ class Call(asyncio.Future):
             task.interrupt()
         return True
 
-    def _fail(self, future):
+    def _fail(self, future: Future[_T]) -> Call[_T]:
         """Take over what became of *future*, which has no result; return self."""
         try:
             exception = future.exception()
@@ -50,10 +61,10 @@ class Call(asyncio.Future):
         return self
 
 
-class _Loops(dict):
+class _Loops(dict[asyncio.AbstractEventLoop, _core._Outbox]):
     """Event loop -> its box. Loops that are closed go when another one comes."""
 
-    def __missing__(self, loop):
+    def __missing__(self, loop: asyncio.AbstractEventLoop) -> _core._Outbox:
         for other in [other for other in self if other.is_closed()]:
             del self[other]
         box = self[loop] = _core._Outbox(True)
@@ -64,14 +75,20 @@ class _Loops(dict):
 _boxes = _Loops()
 
 
-def _drain(box) -> None:
+def _drain(box: _core._Outbox) -> None:
     for future in box.deliver(_BATCH):
         call, future._callbacks = future._callbacks, None
         if call is not None and not call.done():
             call._fail(future)
 
 
-async def map(pool, fn, *iterables, limit=None, ordered=True):
+async def map[R](
+    pool: InterpreterPoolExecutor,
+    fn: Callable[..., R],
+    *iterables: Iterable[Any],
+    limit: int | None = None,
+    ordered: bool = True,
+) -> AsyncIterator[R]:
     """Iterate over ``fn(x)`` for each x of the iterables, zipped, as results come.
 
     limit: how many calls are under way at a time; None: four per worker. The iterables
@@ -79,21 +96,17 @@ async def map(pool, fn, *iterables, limit=None, ordered=True):
     """
     if limit is None:
         limit = 4 * pool._max_workers
-    items = zip(*iterables)
-    calls: list = []
+    items = zip(*iterables, strict=False)
+    calls: list[asyncio.Future[R]] = []
     try:
         while True:
             while len(calls) < limit and (item := next(items, None)) is not None:
                 calls.append(pool.run(fn, *item))
             if not calls:
                 return
-            ready = calls[:1]
-            if ordered:
-                await asyncio.wait(ready)
-            else:
-                ready, _ = await asyncio.wait(
-                    calls, return_when=asyncio.FIRST_COMPLETED
-                )
+            ready, _ = await asyncio.wait(
+                calls[:1] if ordered else calls, return_when=asyncio.FIRST_COMPLETED
+            )
             for call in ready:
                 calls.remove(call)
                 yield call.result()
@@ -107,14 +120,15 @@ class _Line:
 
     __slots__ = ("__weakref__", "bell", "lock")
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.lock = asyncio.Lock()
+        self.bell: asyncio.Future[None] | None
         self.bell = None  # done once the queue can be tried again; None: nobody watches
 
-    def rung(self, bell):
+    def rung(self, bell: asyncio.Future[None]) -> None:
         self.bell = None
 
-    async def wait(self, queue, put):
+    async def wait(self, queue: _core.Queue, put: bool) -> None:
         """Wait until a try may succeed. The lock is held."""
         if self.bell is None:
             loop = get_running_loop()
@@ -128,10 +142,16 @@ class _Line:
 
 
 #: (loop, queue id, whether it puts) -> line, while somebody or a watch needs it.
+_lines: WeakValueDictionary[tuple[asyncio.AbstractEventLoop, int, bool], _Line]
 _lines = WeakValueDictionary()
 
 
-async def _in_turn(queue, put, attempt, refusal):
+async def _in_turn[R](
+    queue: _core.Queue,
+    put: bool,
+    attempt: Callable[[], R],
+    refusal: type[_core.QueueError],
+) -> R:
     key = (get_running_loop(), queue.id, put)
     line = _lines.get(key)
     if line is None:
@@ -144,12 +164,14 @@ async def _in_turn(queue, put, attempt, refusal):
                 await line.wait(queue, put)
 
 
-def get_from(queue):
+def get_from(queue: _core.Queue) -> Coroutine[Any, Any, Any]:
     """Return the coroutine of ``queue.get_async()``."""
     return _in_turn(queue, False, queue.get_nowait, _core.QueueEmpty)
 
 
-def put_into(queue, obj, *, unbounditems=None):
+def put_into(
+    queue: _core.Queue, obj: object, *, unbounditems: _core.UnboundItem | None = None
+) -> Coroutine[Any, Any, None]:
     """Return the coroutine of ``queue.put_async(obj)``."""
     attempt = partial(queue.put_nowait, obj, unbounditems=unbounditems)
     return _in_turn(queue, True, attempt, _core.QueueFull)

@@ -6,17 +6,24 @@ asks for it. Only callbacks, ``wait()`` and ``as_completed()`` need somebody to 
 when a task ends: one thread per interpreter, which starts with the first of them.
 """
 
+from __future__ import annotations
+
 import os
 import sys
 import threading
 import time
 from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from concurrent import futures
 from concurrent.futures import _base
 from concurrent.futures.thread import BrokenThreadPool, ThreadPoolExecutor
 from itertools import count, islice
+from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar
 
 from . import _core
+
+if TYPE_CHECKING:
+    import asyncio
 
 __all__ = ["BrokenInterpreterPool", "Future", "InterpreterPoolExecutor"]
 
@@ -25,22 +32,24 @@ _CHUNK_SECONDS = 0.002  # how long a chunk of map() should take
 _LONGEST_CHUNK = 16_384
 
 _numbers = count()
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 
 
 class BrokenInterpreterPool(BrokenThreadPool):
     """A pool whose workers cannot be started, or failed in their initializer."""
 
     @staticmethod
-    def _report(cause):
+    def _report(cause: BaseException) -> None:
         """Log, once per pool, why it is broken."""
         _base.LOGGER.critical("Exception in initializer:", exc_info=cause)
 
 
-# --- telling of the end of tasks --------------------------------------------------------
+# --- telling of the end of tasks ----------------------------------------------------
 
-# Guards _waiter_list, _callbacks and _notified of all futures, and _notifier. It is what
-# concurrent.futures takes for the condition of each future. Reentrant, since wait() takes
-# those of many futures at once.
+# Guards _waiter_list, _callbacks and _notified of all futures, and _notifier. It is
+# what concurrent.futures takes for the condition of each future. Reentrant, since
+# wait() takes those of many futures at once.
 _condition = threading.Condition(threading.RLock())
 _outbox = _core._Outbox()
 _LINGER_SECONDS = 0.2  # that the notifying thread stays after the last future
@@ -49,7 +58,7 @@ _notifier: threading.Thread | None = None
 _leaving = False  # the interpreter is about to end
 
 
-def _tell(future: "Future") -> None:
+def _tell(future: Future[Any]) -> None:
     """Tell everybody who asked to hear of the end of *future*."""
     with _condition:
         future._notified = True
@@ -65,7 +74,7 @@ def _tell(future: "Future") -> None:
         _call_back(callback, future)
 
 
-def _call_back(callback, future) -> None:
+def _call_back(callback: Callable[[Future[Any]], object], future: Future[Any]) -> None:
     try:
         callback(future)
     except Exception:
@@ -89,7 +98,7 @@ def _notify() -> None:
                 return
 
 
-def _expect(future: "Future") -> bool:
+def _expect(future: Future[Any]) -> bool:
     """Have the notifier tell of the end of *future*; False if it is over and everybody
     was told. Needs _condition."""
     global _expected, _notifier
@@ -111,14 +120,28 @@ def _may_be_daemon() -> bool:
     return _core.get_current().id == _core.get_main().id
 
 
-class Future(_core._TaskFuture, futures.Future):
+class Future(_core._TaskFuture, futures.Future[_T]):
     """The outcome of a task that a pool runs; a ``concurrent.futures.Future``.
 
     ``result()`` and ``exception()`` decode the outcome in the calling thread, once.
     ``interrupt()`` also stops a task that runs. Made by ``submit()`` only.
     """
 
-    def add_done_callback(self, fn):
+    @property
+    def run_time(self) -> float:
+        """Seconds that the task ran, of its last try; 0.0 before it has ended."""
+        return self._run_time()
+
+    @property
+    def cpu_time(self) -> float:
+        """Seconds of processor time that its thread used for that.
+
+        An estimate for a long task that follows short ones: it may be too high by what
+        they took.
+        """
+        return self._cpu_time()
+
+    def add_done_callback(self, fn: Callable[[Future[_T]], object]) -> None:
         """Have ``fn(self)`` called when the task has ended.
 
         It is called in a thread of its own, in the order in which callbacks were added;
@@ -137,19 +160,19 @@ class Future(_core._TaskFuture, futures.Future):
     # when the notifier says so.
 
     @property
-    def _condition(self):
+    def _condition(self) -> threading.Condition:  # type: ignore[override]
         with _condition:
             _expect(self)
         return _condition
 
     @property
-    def _waiters(self):
+    def _waiters(self) -> list[Any]:  # type: ignore[override]
         if self._waiter_list is None:
             self._waiter_list = []
         return self._waiter_list
 
     @property
-    def _state(self):
+    def _state(self) -> str:  # type: ignore[override]
         if self._subscribed and not self._notified:
             return _base.RUNNING if self.running() else _base.PENDING
         if self.cancelled():
@@ -158,7 +181,9 @@ class Future(_core._TaskFuture, futures.Future):
             return _base.FINISHED
         return _base.RUNNING if self.running() else _base.PENDING
 
-    def _get_snapshot(self):
+    def _get_snapshot(
+        self,
+    ) -> tuple[bool, bool, _T | None, BaseException | None]:
         done, cancelled = self.done(), self.cancelled()
         result = exception = None
         if done and not cancelled:
@@ -166,19 +191,19 @@ class Future(_core._TaskFuture, futures.Future):
             result = self.result() if exception is None else None
         return done, cancelled, result, exception
 
-    def set_running_or_notify_cancel(self):
+    def set_running_or_notify_cancel(self) -> NoReturn:
         self._refuse()
 
-    def set_result(self, result):
+    def set_result(self, result: _T) -> NoReturn:
         self._refuse()
 
-    def set_exception(self, exception):
+    def set_exception(self, exception: BaseException | None) -> NoReturn:
         self._refuse()
 
-    def _refuse(self):
+    def _refuse(self) -> NoReturn:
         raise futures.InvalidStateError(f"the pool decides what {self!r} comes to")
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         if self.cancelled():
             state = "cancelled"
         elif self.done():
@@ -208,13 +233,13 @@ def _at_exit() -> None:
         notifier.join()
 
 
-threading._register_atexit(_at_exit)
+threading._register_atexit(_at_exit)  # type: ignore[attr-defined]
 
 
-# --- the executor -----------------------------------------------------------------------
+# --- the executor -------------------------------------------------------------------
 
 
-def _nanoseconds(seconds, name: str) -> int:
+def _nanoseconds(seconds: float | None, name: str) -> int:
     if seconds is None:
         return 0
     if not seconds > 0:
@@ -222,7 +247,7 @@ def _nanoseconds(seconds, name: str) -> int:
     return max(1, min(int(seconds * 1e9), 2**62))
 
 
-def _count(value, name: str) -> int:
+def _count(value: int | None, name: str) -> int:
     if value is None:
         return 0
     if not isinstance(value, int):
@@ -235,29 +260,44 @@ def _count(value, name: str) -> int:
 class _Options:
     """How ``submit()`` and ``map()`` of a pool shall treat their tasks."""
 
-    def __init__(self, pool, timeout=None, retries=0):
+    def __init__(
+        self,
+        pool: InterpreterPoolExecutor,
+        timeout: float | None = None,
+        retries: int = 0,
+    ) -> None:
         if retries < 0:
             raise ValueError("retries must be >= 0")
         self._pool = pool
         self._timeout_ns = _nanoseconds(timeout, "timeout")
         self._retries = retries
 
-    def submit(self, fn, /, *args, **kwargs):
+    def submit(
+        self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs
+    ) -> Future[_T]:
         """As the pool's ``submit()``."""
-        return self._pool._submit(
+        future: Future[_T] = self._pool._submit(
             self._timeout_ns, self._retries, fn, *args, **kwargs
         )
+        return future
 
-    def map(self, fn, *iterables, **options):
+    def map(
+        self, fn: Callable[..., _T], *iterables: Iterable[Any], **options: Any
+    ) -> Iterator[_T]:
         """As the pool's ``map()``; timeout and retries are those of a chunk."""
         return _Mapping(self, fn, iterables, **options).start()
 
-    def run(self, fn, /, *args, **kwargs):
+    def run(
+        self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs
+    ) -> asyncio.Future[_T]:
         """As the pool's ``run()``."""
-        return self._pool._run(self._timeout_ns, self._retries, fn, *args, **kwargs)
+        call: asyncio.Future[_T] = self._pool._run(
+            self._timeout_ns, self._retries, fn, *args, **kwargs
+        )
+        return call
 
 
-class InterpreterPoolExecutor(_core._Pool, ThreadPoolExecutor):
+class InterpreterPoolExecutor(_core._Pool, ThreadPoolExecutor):  # type: ignore[misc]
     """Runs calls in other interpreters, in parallel.
 
     max_workers: how many at most; None: as many as there are CPUs for the process, and
@@ -269,24 +309,24 @@ class InterpreterPoolExecutor(_core._Pool, ThreadPoolExecutor):
     Functions, arguments and results are copied. An exception has its real type, and an
     ExecutionFailed with the traceback of the other interpreter as its cause.
 
-    It is a ThreadPoolExecutor, as the one of the standard library is, for those who ask;
-    nothing of that class is used.
+    It is a ThreadPoolExecutor, as the one of the standard library is, for those who
+    ask; nothing of that class is used.
     """
 
     BROKEN = BrokenInterpreterPool
 
     def __init__(
         self,
-        max_workers=None,
-        thread_name_prefix="",
-        initializer=None,
-        initargs=(),
+        max_workers: int | None = None,
+        thread_name_prefix: str = "",
+        initializer: Callable[..., object] | None = None,
+        initargs: Iterable[Any] = (),
         *,
-        preload=(),
-        max_tasks_per_child=None,
-        idle_timeout=None,
-        max_pending=None,
-    ):
+        preload: Iterable[str] = (),
+        max_tasks_per_child: int | None = None,
+        idle_timeout: float | None = None,
+        max_pending: int | None = None,
+    ) -> None:
         if max_workers is None:
             max_workers = min(32, (_cpu_count() or 1) + 4)
         if max_workers <= 0:
@@ -310,7 +350,7 @@ class InterpreterPoolExecutor(_core._Pool, ThreadPoolExecutor):
             _count(max_pending, "max_pending"),
         )
 
-    def options(self, *, timeout=None, retries=0):
+    def options(self, *, timeout: float | None = None, retries: int = 0) -> _Options:
         """Return what submits to this pool with a timeout and retries per task.
 
         timeout: seconds that the task may run. When they are over, TimeoutError is
@@ -321,14 +361,14 @@ class InterpreterPoolExecutor(_core._Pool, ThreadPoolExecutor):
 
     def map(
         self,
-        fn,
-        *iterables,
-        timeout=None,
-        chunksize=None,
-        buffersize=None,
-        ordered=True,
-        progress=False,
-    ):
+        fn: Callable[..., _T],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int | None = None,
+        buffersize: int | None = None,
+        ordered: bool = True,
+        progress: bool = False,
+    ) -> Iterator[_T]:
         """Return an iterator over ``fn(x)`` for each x of the iterables, zipped.
 
         chunksize: how many calls make one task; None: what the calls turn out to need.
@@ -349,7 +389,7 @@ class InterpreterPoolExecutor(_core._Pool, ThreadPoolExecutor):
             progress,
         ).start()
 
-    def shutdown(self, wait=True, *, cancel_futures=False):
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Take no more tasks; wait for those there are, unless wait is false.
 
         cancel_futures: cancel those that no worker has begun. Workers end, and their
@@ -360,7 +400,7 @@ class InterpreterPoolExecutor(_core._Pool, ThreadPoolExecutor):
             _await_callbacks()
 
     @property
-    def _threads(self):
+    def _threads(self) -> range:  # type: ignore[override]
         return range(self._worker_count())
 
 
@@ -370,7 +410,7 @@ def _cpu_count() -> int | None:
     return len(os.sched_getaffinity(0))
 
 
-# --- map --------------------------------------------------------------------------------
+# --- map ----------------------------------------------------------------------------
 
 
 class _Mapping:
@@ -378,15 +418,15 @@ class _Mapping:
 
     def __init__(
         self,
-        options,
-        fn,
-        iterables,
-        timeout=None,
-        chunksize=None,
-        buffersize=None,
-        ordered=True,
-        progress=False,
-    ):
+        options: _Options,
+        fn: Callable[..., Any],
+        iterables: tuple[Iterable[Any], ...],
+        timeout: float | None = None,
+        chunksize: int | None = None,
+        buffersize: int | None = None,
+        ordered: bool = True,
+        progress: bool = False,
+    ) -> None:
         if chunksize is not None and chunksize < 1:
             raise ValueError("chunksize must be >= 1.")
         if buffersize is not None:
@@ -397,7 +437,8 @@ class _Mapping:
         self._options = options
         self._fn = fn
         self._star = len(iterables) != 1
-        self._items = zip(*iterables) if self._star else iter(*iterables)
+        self._items: Iterator[Any]
+        self._items = zip(*iterables, strict=False) if self._star else iter(*iterables)
         self._end = None if timeout is None else time.monotonic() + timeout
         self._left = self._length_of(iterables)
         self._chunksize = chunksize
@@ -407,13 +448,14 @@ class _Mapping:
         self._in_flight = 0  # items
         self._seen = 0  # items whose time is known
         self._spent = 0.0
-        self._waiting: deque = deque()  # (future, its items)
-        self._untimed: deque = deque()  # those whose time was not looked at
+        # Futures and how many items each has; and those whose time was not looked at.
+        self._waiting: deque[tuple[Future[list[Any]], int]] = deque()
+        self._untimed: deque[tuple[Future[list[Any]], int]] = deque()
 
     @staticmethod
-    def _length_of(iterables) -> int | None:
+    def _length_of(iterables: tuple[Any, ...]) -> int | None:
         try:
-            return min(map(len, iterables), default=0)
+            return min([len(iterable) for iterable in iterables], default=0)
         except TypeError:
             return None
 
@@ -467,13 +509,13 @@ class _Mapping:
             self._left = max(0, self._left - len(chunk))
         return True
 
-    def start(self):
+    def start(self) -> Iterator[Any]:
         """Submit what may be under way and return the iterator over the results."""
         while self._send_chunk():
             pass
         return self._results()
 
-    def _take(self):
+    def _take(self) -> tuple[Future[list[Any]], int]:
         """The next chunk to hand out: its future and the number of its items."""
         if self._ordered:
             return self._waiting.popleft()
@@ -492,7 +534,7 @@ class _Mapping:
     def _remaining(self) -> float | None:
         return None if self._end is None else self._end - time.monotonic()
 
-    def _results(self):
+    def _results(self) -> Iterator[Any]:
         try:
             while self._waiting:
                 future, size = self._take()
@@ -522,9 +564,10 @@ class _Mapping:
 class _Progress:
     """A bar on stderr; tqdm's where that is installed."""
 
-    def __init__(self, total):
+    def __init__(self, total: int | None) -> None:
+        self._bar: Any
         try:
-            from tqdm import tqdm
+            from tqdm import tqdm  # noqa: PLC0415 - only who wants a bar has it
         except ImportError:
             self._bar = None
         else:
@@ -532,7 +575,7 @@ class _Progress:
         self._total = total
         self._done = 0
 
-    def advance(self, items):
+    def advance(self, items: int) -> None:
         if self._bar is not None:
             self._bar.update(items)
             return
@@ -540,7 +583,7 @@ class _Progress:
         total = "" if self._total is None else f"/{self._total}"
         print(f"\r{self._done}{total}", end="", file=sys.stderr, flush=True)
 
-    def close(self):
+    def close(self) -> None:
         if self._bar is not None:
             self._bar.close()
         else:

@@ -1,4 +1,4 @@
-"""CPython's own tests of module and pool, each suite as one test of ours (see run.py)."""
+"""CPython's own tests of module and pool, each suite one test of ours (see run.py)."""
 
 import pathlib
 import subprocess

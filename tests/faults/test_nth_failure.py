@@ -155,14 +155,25 @@ def library(tmp_path_factory):
     if compiler is None or not sys.platform.startswith("linux"):
         pytest.skip("needs a C compiler and Linux")
     path = tmp_path_factory.mktemp("faults") / "failing.so"
-    command = [compiler, "-O1", "-fPIC", "-shared", "-o", str(path), str(SOURCE), "-ldl"]
+    command = [
+        compiler,
+        "-O1",
+        "-fPIC",
+        "-shared",
+        "-o",
+        str(path),
+        str(SOURCE),
+        "-ldl",
+    ]
     subprocess.run(command, check=True)
     return path
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_requests_of_ours(script, library, name):
-    done = script.run(SCRIPT, "ours", *OPERATIONS[name], env={"LD_PRELOAD": str(library)})
+    done = script.run(
+        SCRIPT, "ours", *OPERATIONS[name], env={"LD_PRELOAD": str(library)}
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     failures = int(done.stdout.split()[0])
     print(f"{name}: {failures} failures")

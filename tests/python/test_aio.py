@@ -46,7 +46,7 @@ def test_several_loops(pool):
 
 def test_exceptions(pool):
     async def main():
-        with pytest.raises(ValueError):
+        with pytest.raises(ValueError, match="invalid literal"):
             await pool.run(int, "x")
         with pytest.raises(subinterpreters.NotShareableError):
             await pool.run(abs, (i for i in ()))
@@ -94,7 +94,7 @@ def test_task_group_stops_the_others(pool):
         await pool.run(int, "x")
 
     async def main():
-        with pytest.raises(ExceptionGroup):
+        with pytest.raises(ExceptionGroup):  # noqa: PT012 - the block is what fails
             async with asyncio.TaskGroup() as group:
                 group.create_task(endless())
                 group.create_task(bad())

@@ -29,7 +29,7 @@ def held(pool):
     started = subinterpreters.create_queue()
     release = subinterpreters.create_queue()
     release.future = None
-    yield pool.submit(wait_on, started, release), started, release
+    return pool.submit(wait_on, started, release), started, release
 
 
 @pytest.fixture
@@ -203,7 +203,8 @@ def test_wait_for_all(pool):
 def test_wait_for_the_first(pool, busy):
     other = pool.submit(abs, -1)
     done, rest = concurrent.futures.wait([busy.future, other], timeout=0.01)
-    assert not done and len(rest) == 2
+    assert not done
+    assert len(rest) == 2
     timer = threading.Timer(0.02, busy)
     timer.start()
     done, _ = concurrent.futures.wait(

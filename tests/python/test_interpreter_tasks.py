@@ -63,7 +63,7 @@ def spinning(interp):
     wait([future])
 
 
-# --- submit -----------------------------------------------------------------------------
+# --- submit -------------------------------------------------------------------------
 
 
 def test_submit_returns_the_result(interp):
@@ -149,8 +149,8 @@ def test_interrupt_a_task(spinning, interp):
 
 
 def test_the_interpreter_can_interrupt_its_task(spinning, interp):
-    assert interp.interrupt(ValueError)
-    with pytest.raises(ValueError):
+    assert interp.interrupt(LookupError)
+    with pytest.raises(LookupError):
         spinning.result()
 
 
@@ -219,7 +219,7 @@ def test_callbacks_and_wait(interp):
     assert called.wait(60)
 
 
-# --- call_async -------------------------------------------------------------------------
+# --- call_async ---------------------------------------------------------------------
 
 
 def test_call_async(interp):
@@ -253,7 +253,7 @@ def test_cancelling_call_async_interrupts(interp):
     os.close(write)
 
 
-# --- name and preload -------------------------------------------------------------------
+# --- name and preload ---------------------------------------------------------------
 
 
 def test_name():
@@ -294,14 +294,13 @@ def test_preload_of_what_is_not_there():
         subinterpreters.create(preload=["no_such_module"])
 
 
-# --- close ------------------------------------------------------------------------------
+# --- close --------------------------------------------------------------------------
 
 
 def test_close_interrupts(spinning, interp):
     interp.close(interrupt=True)
-    with pytest.raises(BaseException) as caught:
+    with pytest.raises((KeyboardInterrupt, InterpreterNotFoundError)):
         spinning.result()
-    assert isinstance(caught.value, KeyboardInterrupt | InterpreterNotFoundError)
     with pytest.raises(InterpreterNotFoundError):
         interp.exec("pass")
 
@@ -371,7 +370,7 @@ def test_close_is_keyword_only(interp):
         interp.close(True)
 
 
-# --- stats and stack --------------------------------------------------------------------
+# --- stats and stack ----------------------------------------------------------------
 
 
 def test_stats(interp):

@@ -319,7 +319,7 @@ def test_bounded_queue_gets_room_by_cancelling():
     ],
 )
 def test_bad_arguments(arguments):
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="must be greater|>= 1"):
         InterpreterPoolExecutor(**arguments)
 
 

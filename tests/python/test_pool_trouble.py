@@ -1,0 +1,263 @@
+"""Tasks that misbehave, interrupts at bad moments, submitting from odd places."""
+
+import sys
+import threading
+from concurrent.futures import CancelledError, wait
+
+import pytest
+import subinterpreters
+from subinterpreters.executor import InterpreterPoolExecutor
+
+LIMIT = 30
+
+
+@pytest.fixture
+def pool():
+    with InterpreterPoolExecutor(1) as made:
+        yield made
+
+
+def signalled(pool, function, *args):
+    """A future of function(queue, *args), once that has put something."""
+    started = subinterpreters.create_queue()
+    future = pool.submit(function, started, *args)
+    started.get(timeout=LIMIT)
+    return future
+
+
+def assert_cancelled(future):
+    with pytest.raises(CancelledError):
+        future.result(LIMIT)
+
+
+@pytest.mark.parametrize("status", [None, 0, 3, "bye"])
+def test_sys_exit_ends_the_task_only(pool, status):
+    with pytest.raises(SystemExit) as caught:
+        pool.submit(sys.exit, status).result(LIMIT)
+    assert caught.value.code == status
+    assert pool.submit(abs, -1).result(LIMIT) == 1
+
+
+def test_interrupt_during_import(pool, tmp_path):
+    (tmp_path / "module_that_waits.py").write_text(
+        "import __main__, time\n"
+        "if __main__.first:\n"
+        "    __main__.first = False\n"
+        "    __main__.started.put(None)\n"
+        "    time.sleep(100)\n"
+        "answer = 42\n"
+    )
+
+    def load(started, path):
+        import sys
+
+        import __main__
+
+        if path not in sys.path:
+            sys.path.insert(0, path)
+            __main__.first = True
+        __main__.started = started
+        import module_that_waits
+
+        return module_that_waits.answer
+
+    future = signalled(pool, load, str(tmp_path))
+    assert future.interrupt()
+    assert_cancelled(future)
+    queue = subinterpreters.create_queue()
+    assert pool.submit(load, queue, str(tmp_path)).result(LIMIT) == 42
+
+
+def test_interrupt_during_finally(pool):
+    def clean_up(started):
+        try:
+            started.put(None)
+            while True:
+                started.qsize()
+        finally:
+            started.put(None)
+            while True:
+                started.qsize()
+
+    started = subinterpreters.create_queue()
+    future = pool.submit(clean_up, started)
+    for _ in range(2):
+        started.get(timeout=LIMIT)
+        assert future.interrupt()
+    assert_cancelled(future)
+    assert pool.submit(abs, -1).result(LIMIT) == 1
+
+
+class Slow:
+    """Takes for ever to be rebuilt."""
+
+    def __init__(self, started):
+        self.started = started
+
+    def __getstate__(self):
+        return self.started
+
+    def __setstate__(self, started):
+        started.put(None)
+        while True:
+            started.qsize()
+
+
+def test_interrupt_during_decode(pool):
+    started = subinterpreters.create_queue()
+    future = pool.submit(repr, Slow(started))
+    started.get(timeout=LIMIT)
+    assert future.interrupt()
+    assert_cancelled(future)
+    assert pool.submit(abs, -1).result(LIMIT) == 1
+
+
+def test_interrupt_of_what_is_tried_again():
+    def endless(started):
+        started.put(None)
+        while True:
+            started.qsize()
+
+    started = subinterpreters.create_queue()
+    with InterpreterPoolExecutor(1) as pool:
+        future = pool.options(retries=1000).submit(endless, started)
+        started.get(timeout=LIMIT)
+        assert future.interrupt()
+        assert_cancelled(future)
+        assert started.empty()
+
+
+def test_interrupting_at_any_moment(pool):
+    """Each future ends, as cancelled or with its result, and the worker lives on."""
+    for count in range(300):
+        future = pool.submit(abs, -count)
+        stopped = future.interrupt()
+        try:
+            assert future.result(LIMIT) == count
+        except CancelledError:
+            assert stopped
+    assert pool.submit(abs, -1).result(LIMIT) == 1
+
+
+def test_memory_that_runs_out(script):
+    source = """
+        import resource
+        from subinterpreters import InterpreterPoolExecutor
+
+        def hoard():
+            kept = []
+            while True:
+                kept.append(bytes(10_000_000))
+
+        with InterpreterPoolExecutor(1) as pool:
+            assert pool.submit(abs, -1).result() == 1
+            resource.setrlimit(resource.RLIMIT_AS, (3_000_000_000, 3_000_000_000))
+            for _ in range(2):
+                try:
+                    pool.submit(hoard).result()
+                except MemoryError:
+                    print("no memory")
+            print(pool.submit(abs, -1).result())
+        """
+    assert script.ok(source) == "no memory\nno memory\n1\n"
+
+
+def test_a_pool_inside_a_task(pool):
+    def outer():
+        from subinterpreters import InterpreterPoolExecutor
+
+        with InterpreterPoolExecutor(2) as inner:
+            return list(inner.map(abs, range(-5, 0)))
+
+    assert pool.submit(outer).result(LIMIT) == [5, 4, 3, 2, 1]
+
+
+def test_submit_from_a_thread_that_ends(pool):
+    futures = []
+    threads = [
+        threading.Thread(target=lambda n=n: futures.append(pool.submit(abs, -n)))
+        for n in range(20)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(future.result(LIMIT) for future in futures) == list(range(20))
+
+
+def test_submit_after_shutdown(pool):
+    future = pool.submit(abs, -1)
+    pool.shutdown(wait=False)
+    for submit in (pool.submit, pool.options(retries=1).submit):
+        with pytest.raises(RuntimeError, match="after shutdown"):
+            submit(abs, -1)
+    with pytest.raises(RuntimeError, match="after shutdown"):
+        pool.map(abs, [1])
+    assert future.result(LIMIT) == 1
+
+
+@pytest.mark.parametrize(
+    "late",
+    [
+        "import atexit; atexit.register(late)",
+        "import threading; threading._register_atexit(late)",
+        "class Late:\n    def __del__(self): late()\nkept = Late()",
+    ],
+)
+def test_submit_while_the_process_exits(script, late):
+    source = f"""if True:
+import os
+from subinterpreters import InterpreterPoolExecutor
+pool = InterpreterPoolExecutor(1)
+print(pool.submit(abs, -1).result(), flush=True)
+def late(pool=pool, write=os.write, RuntimeError=RuntimeError, abs=abs):
+    try:
+        write(1, b"%d\\n" % pool.submit(abs, -2).result(20))
+    except RuntimeError as exc:
+        write(1, b"refused\\n")
+{late}
+"""
+    lines = script.ok(source.removeprefix("if True:\n")).split()
+    assert lines[0] == "1"
+    assert lines[1:] in (["2"], ["refused"])
+
+
+def test_a_thousand_cancelled_ones(pool):
+    started, release = (subinterpreters.create_queue() for _ in range(2))
+
+    def hold(started, release):
+        started.put(None)
+        release.get()
+
+    held = pool.submit(hold, started, release)
+    started.get(timeout=LIMIT)
+    futures = [pool.submit(abs, -n) for n in range(1000)]
+    assert all(future.cancel() for future in futures[::2])
+    release.put(None)
+    done, _ = wait(futures, LIMIT)
+    assert len(done) == 1000
+    assert sum(future.cancelled() for future in futures) == 500
+    assert held.result(LIMIT) is None
+
+
+def test_cpu_time_of_a_task(pool):
+    def sleep(seconds):
+        import time
+
+        time.sleep(seconds)
+
+    def work(seconds):
+        import time
+
+        end = time.thread_time() + seconds
+        while time.thread_time() < end:
+            pass
+
+    asleep = pool.submit(sleep, 0.2)
+    awake = pool.submit(work, 0.05)
+    wait([asleep, awake], LIMIT)
+    assert asleep.run_time >= 0.2
+    assert asleep.cpu_time < 0.1
+    assert 0.05 <= awake.cpu_time <= awake.run_time + 0.01
+    assert pool.stats()["cpu"] >= 0.05
+    assert pool.submit(abs, -1).cancelled() is False
