@@ -53,8 +53,9 @@ sipy_queue_watch(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
     si_task_init(&fresh->task, destroy_summons);
     fresh->watch.fire = fire;
     fresh->task.note = Py_NewRef(args[2]);
-    (void)si_task_subscribe(&fresh->task, box); /* it has not ended */
-    if (si_channel_watch(sipy_queue_channel(self), side, &fresh->watch)) {
+    /* It has not ended, so it can be subscribed to. */
+    if (si_task_subscribe(&fresh->task, box) &&
+        si_channel_watch(sipy_queue_channel(self), side, &fresh->watch)) {
         Py_RETURN_TRUE; /* from here on it is the channel's */
     }
     Py_DECREF(args[2]);

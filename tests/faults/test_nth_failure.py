@@ -1,12 +1,11 @@
 """Every operation while the 1st, 2nd, 3rd ... request for a resource fails.
 
 Requests that our own C code makes of the system are failed by a preloaded library
-(failing.c), allocations of Python objects by CPython's test module. An operation must then
-raise MemoryError or one of our errors, or succeed; it must lose nothing, and work once
-there is memory again.
+(failing.c), allocations of Python objects by CPython's test module. An operation must
+then raise MemoryError or one of our errors, or succeed; it must lose nothing, and work
+once there is memory again.
 """
 
-import os
 import pathlib
 import shutil
 import subprocess

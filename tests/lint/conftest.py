@@ -5,7 +5,6 @@ installed package (stubtest, the exported symbols) looks for it by name.
 """
 
 import sys
-import tomllib
 from pathlib import Path
 
 import pytest
@@ -46,16 +45,3 @@ def objects(cc_build, jobs, tmp_path_factory):
     """The object files of core and binding, unoptimised, so that none of their
     variables and functions is optimised away: [(source, object)]."""
     return cc_build.objects(jobs, tmp_path_factory.mktemp("objects"))
-
-
-def pytest_collection_modifyitems(items):
-    """Known debt fails quietly, with its reason."""
-    path = Path(__file__).with_name("debt.toml")
-    debt = tomllib.loads(path.read_text(encoding="utf-8"))["debt"]
-    for item in items:
-        name = item.nodeid.rpartition("lint/")[2]
-        for prefix, reason in debt.items():
-            if name.startswith(prefix):
-                item.add_marker(
-                    pytest.mark.xfail(reason=f"debt: {reason}", strict=False)
-                )
