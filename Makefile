@@ -6,13 +6,17 @@ PY ?= any
 VERSIONS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help test demo bench lint ci clean
+.PHONY: help test conformance demo bench lint ci clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 16
 
 test: ## run the tests on the CPythons of this machine
 	@tools/test $(VERSIONS)
+
+conformance: ## run CPython's own tests against ours (3.14 and 3.15)
+	@tools/py 3.14 tests/conformance/run.py
+	@tools/py 3.15 tests/conformance/run.py
 
 demo: ## parse the standard library serially, in processes and in interpreters
 	@tools/py $(PY) -m subinterpreters demo

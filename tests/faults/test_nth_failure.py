@@ -30,7 +30,11 @@ OPERATIONS = {
     ),
     "drop": ("victim = subinterpreters.create()", "del victim", ""),
     "exec": ("", "interp.exec(f'x = {n}')", ""),
-    "exec_of_code": ("", "interp.exec(compile(f'x = {n}', '', 'exec'))", ""),
+    "exec_of_code": (
+        "code = compile(f'x = {n}', '', 'exec')",
+        "interp.exec(code)",
+        "",
+    ),
     "exec_that_fails": ("", "failing(interp.exec, 'raise ValueError(1)')", ""),
     "call": (
         "",
@@ -58,7 +62,7 @@ OPERATIONS = {
         "item = queue.get(); assert item == VALUES",
         "assert queue.get_nowait() == VALUES",
     ),
-    "get_with_timeout": ("", "empty(lambda: queue.get(timeout=0.0005))", ""),
+    "get_with_timeout": ("", "empty(queue.get, timeout=0.0005)", ""),
     "get_there": ("queue.put([n])", "interp.call(taker, queue)", "drain([n])"),
     "list_all": ("", "[i.is_running() for i in subinterpreters.list_all()]", ""),
     "lookup": ("", "subinterpreters.Interpreter(interp.id)", ""),
@@ -97,9 +101,9 @@ SCRIPT = """
         except subinterpreters.ExecutionFailed:
             pass
 
-    def empty(use):
+    def empty(use, **kwargs):
         try:
-            use()
+            use(**kwargs)
         except subinterpreters.QueueEmpty:
             pass
 
@@ -140,7 +144,7 @@ SCRIPT = """
         assert interp.call(eval, 'x + 1') == 2
         return failed
 
-    ready, operation, after = (part + '\\n' for part in sys.argv[2:5])
+    ready, operation, after = (compile(part, '', 'exec') for part in sys.argv[2:5])
     n = 1
     while perform(n):
         n += 1
@@ -176,3 +180,45 @@ def test_requests_of_ours(script, library, name):
     assert done.returncode == 0, done.stdout + done.stderr
     failures = int(done.stdout.split()[0])
     print(f"{name}: {failures} failures")
+
+
+# Without code of CPython that is written in Python, some of which does not survive this.
+PYTHON_OPERATIONS = [
+    "call",
+    "prepare_main",
+    "create_queue",
+    "put",
+    "get",
+    "get_with_timeout",
+    "list_all",
+    "lookup",
+    "is_shareable",
+]
+
+NO_MEMORY = (
+    """
+    import _testcapi
+
+    class Faults:
+        def fail_nth(self, n):
+            if n:
+                _testcapi.set_nomemory(n, n + 1)
+            else:
+                _testcapi.remove_mem_hooks()
+            return 1
+
+    """
+    + SCRIPT.partition("n = 1\n")[0]
+    + """
+    faults = Faults()
+    for n in range(1, 60):
+        perform(n)
+    """
+)
+
+
+@pytest.mark.parametrize("name", PYTHON_OPERATIONS)
+def test_python_objects(script, name):
+    pytest.importorskip("_testcapi")
+    done = script.run(NO_MEMORY, "pythons", *OPERATIONS[name])
+    assert done.returncode == 0, done.stderr

@@ -155,3 +155,15 @@ def test_a_closed_pipe_does_not_kill(script):
     os.close(r)
     done = script.finish(process)
     assert done.stderr.startswith("BrokenPipeError")
+
+
+def test_not_lost_by_os_exit(script):
+    out = script.ok("""
+        import os, subinterpreters
+        interp = subinterpreters.create()
+        interp.exec('print("exec")')
+        interp.call(print, "call")
+        interp.call_in_thread(print, "thread").join()
+        os._exit(0)
+        """)
+    assert out.split() == ["exec", "call", "thread"]

@@ -72,6 +72,29 @@ class TestLiveInterpreters:
             thread.join()
             """)
 
+    @pytest.mark.parametrize("end", ["", "interp.close()", "del interp"])
+    @pytest.mark.parametrize("where", ["here", "in a thread", "inside another"])
+    def test_after_shared_c_functions(self, script, where, end):
+        # What 3.12 remembers of their keyword arguments outlives the interpreter.
+        source = (
+            "import asyncio, hashlib, json, random, ssl;"
+            "hashlib.sha256(b'x', usedforsecurity=True);"
+            "asyncio.run(asyncio.sleep(0))"
+        )
+        use = {
+            "here": "interp.exec(source)",
+            "in a thread": "interp.call_in_thread(exec, source).join()",
+            "inside another": "interp.exec('import subinterpreters;'"
+            " f'subinterpreters.create().exec({source!r})')",
+        }[where]
+        script.ok(f"""
+            import subinterpreters
+            source = {source!r}
+            interp = subinterpreters.create()
+            {use}
+            {end}
+            """)
+
     def test_with_items_in_queues(self, script):
         script.ok("""
             import subinterpreters
