@@ -28,6 +28,10 @@
 #include "core/base/alloc.h"
 #include "core/elf/patch.h"
 
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23 /* Linux 5.14; before, it is refused */
+#endif
+
 #ifndef MFD_EXEC
 #define MFD_EXEC 0x0010U
 #endif
@@ -158,18 +162,36 @@ write_all(int fd, const uint8_t *bytes, size_t size, uint64_t offset)
     return 0;
 }
 
-/* The original's bytes, then the edits. -> 0 | -1 with errno */
 static int
-fill(int to, int from, uint64_t size, const si_elf_patch *patch)
+copy_range(int to, int from, const si_elf_range *range)
 {
-    off_t offset = 0;
-    while ((uint64_t)offset < size) {
-        ssize_t n = sendfile(to, from, &offset, size - (uint64_t)offset);
+    off_t offset = (off_t)range->offset;
+    off_t end = (off_t)(range->offset + range->size);
+    if (lseek(to, offset, SEEK_SET) != offset) {
+        return -1;
+    }
+    while (offset < end) {
+        ssize_t n = sendfile(to, from, &offset, (size_t)(end - offset));
         if (n < 0 && errno == EINTR) {
             continue;
         }
         if (n <= 0) {
             errno = n == 0 ? EIO : errno; /* it became shorter meanwhile */
+            return -1;
+        }
+    }
+    return 0;
+}
+
+/* What is loaded of the original (symbols for debuggers are not), then the edits.
+ * -> 0 | -1 with errno */
+static int
+fill(int to, int from, const si_elf_image *image, const si_elf_patch *patch)
+{
+    uint64_t index = 0;
+    si_elf_range range;
+    while (si_elf_next_loaded(image, &index, &range)) {
+        if (copy_range(to, from, &range) != 0) {
             return -1;
         }
     }
@@ -203,6 +225,35 @@ share_with_original(sipy_copy *copy, int original, int image_fd, const si_elf_im
                       (off_t)range.offset, (off_t)range.size) == 0) {
             copy->size -= range.size;
         }
+    }
+}
+
+/* The dynamic linker has written to most pages of the variables, which made them this
+ * mapping's own; the file's pages behind them are memory too. Makes all of them own and
+ * frees those. Where that is refused the copy just stays larger. */
+static void
+drop_initial_values(const sipy_copy *copy, int image_fd, const si_elf_image *image)
+{
+    struct link_map *map;
+    uint64_t cursor = 0;
+    si_elf_range range;
+    if (dlinfo(copy->handle, RTLD_DI_LINKMAP, &map) != 0) {
+        return;
+    }
+    void *fixed = (void *)(map->l_addr + image->relro[0]);
+    size_t fixed_size = (size_t)(image->relro[1] - image->relro[0]);
+    if (fixed_size != 0 && mprotect(fixed, fixed_size, PROT_READ | PROT_WRITE) != 0) {
+        return;
+    }
+    while (si_elf_next_writable(image, &cursor, &range)) {
+        void *at = (void *)(map->l_addr + range.address);
+        if (madvise(at, (size_t)range.size, MADV_POPULATE_WRITE) == 0) {
+            (void)fallocate(image_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                            (off_t)range.offset, (off_t)range.size);
+        }
+    }
+    if (fixed_size != 0) {
+        (void)mprotect(fixed, fixed_size, PROT_READ);
     }
 }
 
@@ -311,7 +362,7 @@ prepare(sipy_batch *batch, prepared *p, char reason[SIPY_MAX_REASON])
     if (reserve_static_tls(copy, &p->image, reason) != 0) {
         return -1;
     }
-    if (fill(p->image_fd, p->original, p->image.size, &p->patch) != 0) {
+    if (fill(p->image_fd, p->original, &p->image, &p->patch) != 0) {
         snprintf(reason, SIPY_MAX_REASON, "cannot write its private copy: %s",
                  strerror(errno));
         return -1;
@@ -408,6 +459,7 @@ load_batch(sipy_batch *batch, sipy_copy *top, char reason[SIPY_MAX_REASON])
         }
         if (p->copy->handle != NULL) {
             share_with_original(p->copy, p->original, p->image_fd, &p->image, &p->patch);
+            drop_initial_values(p->copy, p->image_fd, &p->image);
         }
         p->copy->next = batch->loader->copies;
         batch->loader->copies = p->copy;

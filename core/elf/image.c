@@ -97,6 +97,11 @@ check_segments(si_elf_image *image)
         if (segment.p_type == PT_TLS) {
             image->tls_size = segment.p_memsz;
         }
+        if (segment.p_type == PT_GNU_RELRO) {
+            const uint64_t in_page = SI_ELF_PAGE_SIZE - 1;
+            image->relro[0] = segment.p_vaddr & ~in_page;
+            image->relro[1] = (segment.p_vaddr + segment.p_memsz) & ~in_page;
+        }
         if (segment.p_type == PT_DYNAMIC) {
             image->dynamic.offset = segment.p_offset;
             image->dynamic.count = segment.p_filesz / sizeof(Elf64_Dyn);
@@ -116,6 +121,9 @@ check_segments(si_elf_image *image)
         if (end > image->top) {
             image->top = end;
         }
+    }
+    if (image->relro[0] > image->relro[1] || image->relro[1] > image->top) {
+        return "is damaged: what becomes read-only lies outside of it";
     }
     if (image->top == 0 || image->dynamic.count == 0 ||
         image->dynamic.count > MAX_DYNAMIC) {
@@ -367,6 +375,24 @@ si_elf_next_string(const si_elf_image *image, int64_t tag, uint64_t *cursor)
         }
     }
     return NULL;
+}
+
+bool
+si_elf_next_loaded(const si_elf_image *image, uint64_t *index, si_elf_range *range)
+{
+    const uint64_t in_page = SI_ELF_PAGE_SIZE - 1;
+    Elf64_Phdr segment;
+    while (segment_at(image, (*index)++, &segment)) {
+        if (segment.p_type == PT_LOAD && segment.p_filesz != 0) {
+            uint64_t end = (segment.p_offset + segment.p_filesz + in_page) & ~in_page;
+            range->offset = segment.p_offset & ~in_page;
+            range->address = segment.p_vaddr & ~in_page;
+            range->size = (end < image->size ? end : image->size) - range->offset;
+            range->executable = (segment.p_flags & PF_X) != 0;
+            return true;
+        }
+    }
+    return false;
 }
 
 bool

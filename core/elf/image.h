@@ -30,6 +30,7 @@ typedef struct si_elf_image {
     si_elf_table verneed; /* count: number of records, offset: of the first */
     si_elf_table rela[2]; /* DT_RELA, DT_JMPREL */
     uint64_t top;         /* first address behind every loadable segment */
+    uint64_t relro[2];    /* first page that becomes read-only when loaded, end of them */
     uint64_t tls_size;    /* of its thread-local block */
     bool static_tls;      /* wants it in the block that is fixed at program start */
     bool text_relocations;
@@ -42,6 +43,14 @@ typedef struct si_elf_symbol {
     bool defined;
     bool unique; /* STB_GNU_UNIQUE: one per process by the linker's rules */
 } si_elf_symbol;
+
+/* A range of the file and where it is mapped. */
+typedef struct si_elf_range {
+    uint64_t offset;  /* page-aligned, as the others */
+    uint64_t address; /* relative to where the library is loaded */
+    uint64_t size;
+    bool executable;
+} si_elf_range;
 
 /* Checks the file and fills *image, which points into bytes. On SI_INVALID *why is a
  * constant sentence fragment ("is truncated", "is built for another machine").
@@ -61,6 +70,11 @@ si_elf_find_definition(const si_elf_image *image, const char *name, si_elf_symbo
  * DT_RPATH) at or behind *cursor, which starts at 0 and moves on; NULL: no more. */
 const char *
 si_elf_next_string(const si_elf_image *image, int64_t tag, uint64_t *cursor);
+
+/* The index-th range of whole pages of the file that is loaded, in any order; *index starts
+ * at 0 and moves on. false: no more. */
+bool
+si_elf_next_loaded(const si_elf_image *image, uint64_t *index, si_elf_range *range);
 
 /* Whether the library calls into or refers to CPython: it leaves a symbol open whose
  * name starts as CPython's do. */

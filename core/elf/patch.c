@@ -533,3 +533,48 @@ si_elf_next_shared(const si_elf_image *image, const si_elf_patch *patch, uint64_
     }
     return false;
 }
+
+/* Whether another segment than the one at index is loaded from the page at offset. */
+static bool
+is_mapped_twice(const si_elf_image *image, uint64_t index, uint64_t offset)
+{
+    for (uint64_t i = 0; i < image->segments.count; i++) {
+        Elf64_Phdr segment;
+        memcpy(&segment, image->bytes + image->segments.offset + i * sizeof segment,
+               sizeof segment);
+        if (i != index && segment.p_type == PT_LOAD &&
+            page_down(segment.p_offset) <= offset &&
+            offset < page_up(segment.p_offset + segment.p_filesz)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool
+si_elf_next_writable(const si_elf_image *image, uint64_t *cursor, si_elf_range *range)
+{
+    for (uint64_t i = 0; i < image->segments.count; i++) {
+        Elf64_Phdr segment;
+        memcpy(&segment, image->bytes + image->segments.offset + i * sizeof segment,
+               sizeof segment);
+        uint64_t from = page_down(segment.p_offset);
+        uint64_t to = page_up(segment.p_offset + segment.p_filesz);
+        if (segment.p_type != PT_LOAD || (segment.p_flags & PF_W) == 0 ||
+            segment.p_filesz == 0 || to <= *cursor ||
+            (segment.p_vaddr - segment.p_offset) % SI_ELF_PAGE_SIZE) {
+            continue;
+        }
+        from += is_mapped_twice(image, i, from) ? SI_ELF_PAGE_SIZE : 0;
+        to -= is_mapped_twice(image, i, to - SI_ELF_PAGE_SIZE) ? SI_ELF_PAGE_SIZE : 0;
+        if (from < to && from >= *cursor) {
+            range->offset = from;
+            range->address = segment.p_vaddr - segment.p_offset + from;
+            range->size = to - from;
+            range->executable = (segment.p_flags & PF_X) != 0;
+            *cursor = to;
+            return true;
+        }
+    }
+    return false;
+}

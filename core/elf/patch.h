@@ -56,15 +56,6 @@ typedef struct si_elf_patch {
     size_t redirected;     /* how many were bound to stubs */
 } si_elf_patch;
 
-/* A range of the file that the copy maps without writing to it and that no edit
- * touches: it may be mapped from the original file instead. */
-typedef struct si_elf_range {
-    uint64_t offset;  /* page-aligned, as the others */
-    uint64_t address; /* relative to where the library is loaded */
-    uint64_t size;
-    bool executable;
-} si_elf_range;
-
 /* Plans the copy. On SI_OK *patch owns memory: si_elf_patch_fini. On failure it owns
  * none; on SI_INVALID *why is set as by si_elf_open. Never blocks. Any thread.
  * -> SI_OK | SI_NOMEM | SI_INVALID */
@@ -75,10 +66,18 @@ si_elf_patch_init(si_elf_patch *patch, const si_elf_image *image, const si_elf_p
 void
 si_elf_patch_fini(si_elf_patch *patch);
 
-/* The next shareable range at or behind *cursor, which starts at 0; false: no more. */
+/* The next range that the copy maps without writing to it and that no edit touches, at or
+ * behind *cursor, which starts at 0: it may be mapped from the original file instead.
+ * false: no more. */
 bool
 si_elf_next_shared(const si_elf_image *image, const si_elf_patch *patch, uint64_t *cursor,
                    si_elf_range *range);
+
+/* The next range of the file that only a writable segment maps, at or behind *cursor, which
+ * starts at 0: once its pages have been written to, the file's own are of no use. Part of
+ * it may be read-only by then (image->relro). false: no more. */
+bool
+si_elf_next_writable(const si_elf_image *image, uint64_t *cursor, si_elf_range *range);
 
 /* text with $ORIGIN and ${ORIGIN} replaced; NULL: no memory. Free with si_free. */
 char *

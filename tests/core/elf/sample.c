@@ -20,6 +20,7 @@ sample_getter(void);
 EXPORT extern int sample_global;
 EXPORT extern int (*sample_pointer)(int, int);
 EXPORT extern const char sample_constant[16384];
+EXPORT extern char sample_values[16384];
 
 /* What the redirected call adds at the end is invisible here. */
 extern int
@@ -39,6 +40,8 @@ static int sample_static = 3;
 static __thread int sample_thread = 11;
 
 int (*sample_pointer)(int, int) = host_sum;
+
+char sample_values[16384] = "variables of some pages";
 
 const char sample_constant[16384] = "constants of some pages, the same in all copies";
 

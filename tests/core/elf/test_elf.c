@@ -194,6 +194,41 @@ test_shared_ranges_equal_the_original(void **state)
     unload(&c);
 }
 
+static void
+test_variables_need_no_file(void **state)
+{
+    copy c;
+    load(&c);
+    si_elf_image image = open_sample();
+    struct link_map *map;
+    assert_int_equal(dlinfo(c.handle, RTLD_DI_LINKMAP, &map), 0);
+    uint64_t cursor = 0;
+    uint64_t total = 0;
+    si_elf_range range;
+    while (si_elf_next_writable(&image, &cursor, &range)) {
+        assert_int_equal(range.offset % SI_ELF_PAGE_SIZE, 0);
+        assert_int_equal((map->l_addr + range.address) % SI_ELF_PAGE_SIZE, 0);
+        for (uint64_t at = range.address; at < range.address + range.size;
+             at += SI_ELF_PAGE_SIZE) {
+            volatile uint8_t *byte = (volatile uint8_t *)(map->l_addr + at);
+            /* The linker has written to the few pages that are read-only now. */
+            if (at < image.relro[0] || at >= image.relro[1]) {
+                *byte = *byte;
+            }
+        }
+        assert_int_equal(fallocate(c.fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                                   (off_t)range.offset, (off_t)range.size),
+                         0);
+        total += range.size;
+    }
+    assert_true(total >= 3 * SI_ELF_PAGE_SIZE);
+    assert_string_equal(symbol(&c, "sample_values"), "variables of some pages");
+    assert_string_equal(symbol(&c, "sample_constant"),
+                        "constants of some pages, the same in all copies");
+    assert_int_equal(bump(&c), 7 + 5 + 3 + 11 + 4);
+    unload(&c);
+}
+
 /* --- reading ------------------------------------------------------------------------- */
 
 static void
@@ -347,6 +382,14 @@ use_everything(const uint8_t *bytes, size_t size)
         while (si_elf_next_shared(&image, &patch, &cursor, &range)) {
             check(range.offset + range.size <= size);
         }
+        cursor = 0;
+        while (si_elf_next_loaded(&image, &cursor, &range)) {
+            check(range.offset + range.size <= size);
+        }
+        cursor = 0;
+        while (si_elf_next_writable(&image, &cursor, &range)) {
+            check(range.size % SI_ELF_PAGE_SIZE == 0);
+        }
         si_elf_patch_fini(&patch);
     }
     return status;
@@ -474,6 +517,7 @@ main(int argc, char **argv)
         cmocka_unit_test(test_copies_have_their_own_variables),
         cmocka_unit_test(test_redirected_calls_carry_their_owner),
         cmocka_unit_test(test_shared_ranges_equal_the_original),
+        cmocka_unit_test(test_variables_need_no_file),
         cmocka_unit_test(test_reads_what_is_there),
         cmocka_unit_test(test_follows_a_getter),
         cmocka_unit_test(test_writes_out_origin),
