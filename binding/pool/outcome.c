@@ -131,7 +131,7 @@ sipy_job_stop(sipy_pool *pool, sipy_job *job)
     si_store_seq_cst(&job->stop, 1);
     return si_task_queue_cancel(&pool->queue, &job->task) ||
            sipy_pool_interrupt(pool, job, SIPY_ASKED_TO_STOP, PyExc_KeyboardInterrupt) ||
-           !si_task_ended(&job->task);
+           (si_load_acquire(&job->task.word) & SI_TASK_DONE) == 0;
 }
 
 /* From here on the job can be interrupted, and the keeper sees it. */

@@ -204,7 +204,7 @@ sipy_job_new(sipy_home *home, PyObject *func, PyObject *const *args, size_t narg
 
 /* future.interrupt(): takes job out of the queue, interrupts the run, or has the worker
  * that is between the two, or about to try it again, leave it. Any thread; never waits.
- * -> whether it had not ended */
+ * -> false: it has ended with an outcome */
 bool
 sipy_job_stop(sipy_pool *pool, sipy_job *job);
 
