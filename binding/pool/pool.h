@@ -52,7 +52,7 @@ typedef struct sipy_job {
     sipy_outcome outcome; /* this and the next two: written between claim and finish */
     void *reply;          /* a packet without header, or NULL */
     sipy_failure *failure;
-} sipy_job;               /* the packet of the call stands behind it */
+} sipy_job; /* the packet of the call stands behind it */
 
 #define SIPY_JOB_HEADER ((sizeof(sipy_job) + 15) & ~(size_t)15)
 
@@ -69,6 +69,7 @@ struct sipy_worker {
     sipy_slot *slot;     /* only its own thread */
     PyObject *partial;   /* results of the chunk that runs; only its own thread */
     uint32_t number;
+    bool retired;             /* its task has asked for another one; only its own thread */
     si_atomic_u32 listed;     /* in pool->workers and counted; written under pool->mu */
     si_atomic_u64 current;    /* the job that runs (an address), or 0 */
     si_atomic_u64 run;        /* the run of interp that it is */

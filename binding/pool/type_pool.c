@@ -407,6 +407,17 @@ sipy_map_chunk(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t na
     return results;
 }
 
+/* For a task that has found its interpreter broken: the worker ends after it. */
+static PyObject *
+retire_worker(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
+{
+    sipy_worker *worker = sipy_worker_here();
+    if (worker != NULL) {
+        worker->retired = true;
+    }
+    return PyBool_FromLong(worker != NULL);
+}
+
 /* The executor's classes, which are written in Python. */
 static PyObject *
 use_classes(PyObject *module, PyObject *args)
@@ -470,6 +481,7 @@ static PyType_Spec pool_spec = {
 
 static PyMethodDef pool_functions[] = {
     {"_map_chunk", _PyCFunction_CAST(sipy_map_chunk), METH_FASTCALL, NULL},
+    {"_retire_worker", retire_worker, METH_NOARGS, NULL},
     {"_shutdown_pools", shutdown_all, METH_NOARGS, NULL},
     {"_use_pool_classes", use_classes, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},

@@ -207,7 +207,8 @@ static void
 work(sipy_worker *worker)
 {
     sipy_pool *pool = worker->pool;
-    for (uint64_t done = 0; pool->max_tasks == 0 || done < pool->max_tasks; done++) {
+    uint64_t most = pool->max_tasks == 0 ? UINT64_MAX : pool->max_tasks;
+    for (uint64_t done = 0; done < most && !worker->retired; done++) {
         sipy_job *job = next_job(worker);
         if (job == NULL) {
             return;

@@ -1,12 +1,10 @@
-"""The workers of ``map``: interpreters, each driven by a thread of this one.
+"""The workers of ``map``: a pool, fed by a thread and read in the order of the inputs.
 
     reader thread --> pending (bounded, in order) --> results(), in input order
-                 \\--> tasks --> driver threads: one call per batch, in "their"
-                                interpreter, with its own GIL
+                 \\--> the pool: one task per batch
 
 The reader waits when ``pending`` is full, so that the memory stays flat however long
-the input is. Each job carries a mailbox of its own for its outcome: whoever wants
-results in order waits for the jobs in order.
+the input is.
 """
 
 from __future__ import annotations
@@ -15,10 +13,10 @@ import queue
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
-from dataclasses import dataclass, field
+from concurrent import futures
+from typing import Any
 
-from subinterpreters import Interpreter, InterpreterError, create
+from subinterpreters.executor import Future, InterpreterPoolExecutor
 
 from ._inputs import Batch
 from ._worker import Failure, Part
@@ -30,11 +28,9 @@ _LONGEST_BATCH = 512
 _STOP_SECONDS = 2.0
 _INTERRUPT_AGAIN_SECONDS = 0.05
 
-
-@dataclass(slots=True)
-class _Job:
-    batch: Batch
-    outcome: queue.SimpleQueue[Part] = field(default_factory=queue.SimpleQueue)
+#: What a task returns: the fields of its Part, failures as tuples.
+_Raw = tuple[float, list[str | None], list[tuple[int, str, str, str]]]
+_Job = tuple[Batch, Future[_Raw]]
 
 
 class Engine:
@@ -52,9 +48,8 @@ class Engine:
         self._fixed_length = chunk
         self._length = chunk or 1
         self._stopping = False
-        self._interps: list[Interpreter | None] = [None] * workers
-        self._drivers: list[threading.Thread] = []
-        self._tasks: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._pool = InterpreterPoolExecutor(workers, "map")
+        self._current: Future[Any] | None = None
         self._pending: queue.Queue[_Job | BaseException | None]
         self._pending = queue.Queue(8 * workers)
 
@@ -63,11 +58,13 @@ class Engine:
 
         Raises KeyboardInterrupt if Ctrl-C is pressed meanwhile.
         """
-        interp = self._interps[0] = create()
-        try:
-            return interp.call(_call_check, self._target)
-        except InterpreterError as exc:
-            return f"cannot load {self._target}: {exc}".partition("\n")[0]
+        future = self._current = self._pool.submit(_call_check, self._target)
+        # Not result(): a KeyboardInterrupt of the module is not one of the user.
+        if (exc := future.exception()) is not None:
+            what = str(exc.__cause__ or exc).partition("\n")[0]
+            return f"cannot load {self._target}: {what}"
+        problem: str | None = future.result()
+        return problem
 
     def batch_length(self) -> int:
         """Return how many inputs the next batch should have."""
@@ -79,16 +76,16 @@ class Engine:
         Raises what iterating over *batches* raises. All workers are closed when it
         is exhausted.
         """
-        self._start(batches)
+        threading.Thread(target=self._read, args=(batches,), daemon=True).start()
         while (job := self._pending.get()) is not None:
             if isinstance(job, BaseException):
                 self.stop()
                 raise job
-            part = job.outcome.get()
+            batch, future = job
+            part = self._finish(batch.inputs, future)
             self._adapt(part)
-            yield job.batch, part
-        for thread in self._drivers:
-            thread.join()
+            yield batch, part
+        self._pool.shutdown()
 
     def stop(self) -> bool:
         """Interrupt what runs, forget the rest, close the workers.
@@ -96,30 +93,25 @@ class Engine:
         Returns whether all of them stopped; one that sits in a C call cannot be.
         """
         self._stopping = True
+        running = set(self._forget_pending())
+        self._pool.shutdown(wait=False, cancel_futures=True)
         deadline = time.monotonic() + _STOP_SECONDS
-        while alive := [thread for thread in self._drivers if thread.is_alive()]:
-            if time.monotonic() > deadline:
-                return False
-            self._forget_pending()
-            for interp in self._interps:
-                if interp is not None:
-                    # A call can begin just after this, hence the loop; and its
-                    # driver may have closed it just before.
-                    with suppress(InterpreterError):
-                        interp.interrupt()
-            alive[0].join(_INTERRUPT_AGAIN_SECONDS)
-        if not self._drivers and self._interps[0] is not None:
-            self._interps[0].close()
+        while running and time.monotonic() < deadline:
+            for future in running:
+                future.interrupt()
+            # A function may catch the interrupt, hence the loop.
+            futures.wait(running, _INTERRUPT_AGAIN_SECONDS)
+            running = {future for future in running if not future.done()}
+        if running:
+            return False
+        self._pool.shutdown()
         return True
 
-    def _start(self, batches: Iterable[Batch]) -> None:
-        self._drivers = [
-            threading.Thread(target=self._drive, args=(slot,), daemon=True)
-            for slot in range(len(self._interps))
-        ]
-        reader = threading.Thread(target=self._read, args=(batches,), daemon=True)
-        for thread in [*self._drivers, reader]:
-            thread.start()
+    def _submit(self, inputs: list[str]) -> Future[_Raw]:
+        future: Future[_Raw] = self._pool.submit(
+            _call_run_batch, self._target, inputs, self._as_json
+        )
+        return future
 
     def _adapt(self, part: Part) -> None:
         """Choose the length of batches by the time that the last one took."""
@@ -133,72 +125,48 @@ class Engine:
         """Body of the reader thread."""
         try:
             for batch in batches:
-                job = _Job(batch)
-                self._pending.put(job)
                 if self._stopping:
                     break
-                self._tasks.put(job)
+                self._pending.put((batch, self._submit(batch.inputs)))
             self._pending.put(None)
         except BaseException as exc:
             self._pending.put(exc)
-        for _ in self._drivers:
-            self._tasks.put(None)
 
-    def _forget_pending(self) -> None:
-        """Free the reader, if it waits for room, and the drivers."""
+    def _forget_pending(self) -> Iterator[Future[Any]]:
+        """Free the reader, if it waits for room; yield the futures there were."""
+        if self._current is not None:
+            yield self._current
         try:
             while True:
-                self._pending.get_nowait()
+                job = self._pending.get_nowait()
+                if isinstance(job, tuple):
+                    yield job[1]
         except queue.Empty:
             pass
-        for _ in self._drivers:
-            self._tasks.put(None)
 
-    def _drive(self, slot: int) -> None:
-        """Body of a driver thread; its interpreter lives as long as it does."""
-        while (job := self._tasks.get()) is not None and not self._stopping:
-            job.outcome.put(self._run(slot, job.batch.inputs))
-        interp = self._interps[slot]
-        if interp is not None:
-            interp.close()
-
-    def _run(self, slot: int, inputs: list[str]) -> Part:
-        """Run a batch, in as many parts as it takes."""
+    def _finish(self, inputs: list[str], future: Future[_Raw]) -> Part:
+        """Return what became of a batch; it may take several tasks."""
         whole = Part(0.0, [], [])
-        while len(whole.texts) < len(inputs) and not self._stopping:
+        while True:
+            self._current = future
             done = len(whole.texts)
-            try:
-                part = self._call(slot, inputs[done:])
-            except Exception as exc:
+            if (exc := future.exception()) is not None:
                 part = _lost(exc, len(inputs) - done)
-                self._discard(slot)
+            else:
+                seconds, texts, failures = future.result()
+                part = Part(seconds, texts, [Failure(*failure) for failure in failures])
             moved = [f._replace(position=f.position + done) for f in part.failures]
             whole = Part(
                 whole.seconds + part.seconds,
                 whole.texts + part.texts,
                 whole.failures + moved,
             )
-        return whole
-
-    def _call(self, slot: int, inputs: list[str]) -> Part:
-        interp = self._interps[slot]
-        if interp is None:
-            interp = self._interps[slot] = create()
-        seconds, texts, failures = interp.call(
-            _call_run_batch, self._target, inputs, self._as_json
-        )
-        return Part(seconds, texts, [Failure(*failure) for failure in failures])
-
-    def _discard(self, slot: int) -> None:
-        """Have the next batch run in a new interpreter: this one may be broken."""
-        interp, self._interps[slot] = self._interps[slot], None
-        if interp is not None:
-            # If it cannot be closed, the end of the process takes it away.
-            with suppress(InterpreterError):
-                interp.close()
+            if len(whole.texts) >= len(inputs) or self._stopping:
+                return whole
+            future = self._submit(inputs[len(whole.texts) :])
 
 
-def _lost(exc: Exception, count: int) -> Part:
+def _lost(exc: BaseException, count: int) -> Part:
     """Return the part for *count* inputs whose interpreter was lost."""
     message = f"the worker interpreter was lost: {exc}".partition("\n")[0]
     failures = [
@@ -217,10 +185,14 @@ def _call_check(target: str) -> str | None:
     return check(target)
 
 
-def _call_run_batch(
-    target: str, inputs: list[str], as_json: bool
-) -> tuple[float, list[str | None], list[tuple[int, str, str, str]]]:
-    from subinterpreters._cli._worker import run_batch
+def _call_run_batch(target: str, inputs: list[str], as_json: bool) -> _Raw:
+    try:
+        from subinterpreters._cli._worker import run_batch
 
-    seconds, texts, failures = run_batch(target, inputs, as_json)
+        seconds, texts, failures = run_batch(target, inputs, as_json)
+    except BaseException:
+        from subinterpreters._core import _retire_worker
+
+        _retire_worker()  # whatever it is, it is not the function's doing
+        raise
     return seconds, texts, [(*failure,) for failure in failures]
