@@ -136,6 +136,35 @@ def mixed():
     print(f"{'mixed load':16} {'ours':20} {busy:9.1%} busy", flush=True)
 
 
+def endless():
+    while True:
+        pass
+
+
+def timeouts(tasks):
+    """How late a loop without an end is stopped, and whether anybody else is hit."""
+    limit = 0.002
+    with InterpreterPoolExecutor(WORKERS) as pool:
+        futures.wait([pool.submit(double, 1) for _ in range(8)])
+        workers = pool.stats()["workers"]
+        bounded = pool.options(timeout=limit)
+        stopped = []
+        for i in range(tasks):
+            stopped.append(bounded.submit(endless))
+            if i % 10 == 0:
+                neighbour = pool.submit(double, i)
+                assert neighbour.result() == 2 * i
+        lost = sum(not isinstance(f.exception(), TimeoutError) for f in stopped)
+        stats = pool.stats()
+    late = sorted(future.run_time - limit for future in stopped)
+    print(
+        f"{'timeouts':16} {'ours':20} {late[int(tasks * 0.999)] * 1e3:9.2f} ms late at "
+        f"99.9 %, {late[-1] * 1e3:.2f} ms at worst, {lost} lost, "
+        f"{stats['replaced']} of {workers} workers replaced",
+        flush=True,
+    )
+
+
 async def awaited(calls):
     with InterpreterPoolExecutor(WORKERS) as pool:
         futures.wait([pool.submit(double, 1) for _ in range(8)])
@@ -187,6 +216,7 @@ def main():
         big_map()
         scaling()
         mixed()
+        timeouts(10_000)
         asyncio.run(awaited(100_000))
 
 

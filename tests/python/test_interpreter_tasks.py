@@ -219,6 +219,40 @@ def test_callbacks_and_wait(interp):
     assert called.wait(60)
 
 
+@pytest.mark.parametrize("end", ["", "sys.exit()", "raise SystemExit", "del interp"])
+def test_exit_waits_for_submitted_calls(script, end):
+    source = f"""
+        import subinterpreters, sys
+        interp = subinterpreters.create()
+        def late():
+            import time
+            time.sleep(0.1)
+            print('done', flush=True)
+        interp.submit(late)
+        {end}
+        """
+    assert script.ok(source) == "done\n"
+
+
+def test_fork_leaves_the_child_without_it(script):
+    source = """
+        import os, subinterpreters, warnings
+        warnings.simplefilter('ignore')
+        interp = subinterpreters.create()
+        assert interp.submit(abs, -1).result() == 1
+        child = os.fork()
+        if child == 0:
+            try:
+                interp.submit(abs, -1)
+            except subinterpreters.InterpreterNotFoundError:
+                os._exit(7)
+            os._exit(8)
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+        print(interp.submit(abs, -2).result())
+        """
+    assert script.ok(source) == "7\n2\n"
+
+
 # --- call_async ---------------------------------------------------------------------
 
 
