@@ -16,12 +16,15 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-extern void *__libc_malloc(size_t size);
-extern void *__libc_calloc(size_t count, size_t size);
-extern void *__libc_realloc(void *ptr, size_t size);
+extern void *
+__libc_malloc(size_t size);
+extern void *
+__libc_calloc(size_t count, size_t size);
+extern void *
+__libc_realloc(void *ptr, size_t size);
 
-static uintptr_t first, last;     /* where the module is; written before the countdown */
-static _Atomic long countdown;    /* fails on the step from 1 to 0 */
+static uintptr_t first, last;  /* where the module is; written before the countdown */
+static _Atomic long countdown; /* fails on the step from 1 to 0 */
 static _Atomic int has_failed;
 
 static int

@@ -182,7 +182,7 @@ def test_requests_of_ours(script, library, name):
     print(f"{name}: {failures} failures")
 
 
-# Without code of CPython that is written in Python, some of which does not survive this.
+# None that runs Python code of CPython, some of which does not survive this.
 PYTHON_OPERATIONS = [
     "call",
     "prepare_main",
