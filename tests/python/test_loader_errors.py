@@ -175,7 +175,9 @@ def test_no_anonymous_files(script, modules, compile_c, tmp_path):
 
 def test_no_room_for_the_copy(script, modules):
     limit = (
-        "import sys, resource\nresource.setrlimit(resource.RLIMIT_FSIZE, (4096, -1))"
+        "import sys, resource\n"
+        "limits = 4096, resource.RLIM_INFINITY\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, limits)"
     )
     out = script.ok(limit + "\n" + textwrap.dedent(TRY_TWICE), modules)
     path = modules / "samples" / ("multi" + SUFFIX)
