@@ -196,3 +196,32 @@ def test_fork_with_copies_alive(script, modules):
     )
     ends = "at_end: 0 0\n" * 2
     assert out == f"child\n{ends}7\n{ends}"
+
+
+def test_thread_exits_after_the_interpreter(script, modules):
+    """Destructors of thread-local variables reach their interpreter or nothing."""
+    out = script.ok(
+        with_samples(
+            modules,
+            """
+            import threading
+            marked, closed = threading.Event(), threading.Event()
+
+            def run():
+                for interp in interps:
+                    interp.exec('multi.mark_thread()')
+                marked.set()
+                closed.wait()
+
+            thread = threading.Thread(target=run)
+            thread.start()
+            marked.wait()
+            interps[0].close()
+            closed.set()
+            thread.join()
+            interps[1].exec('for _ in range(1000): pass')
+            print(interps[1].call(eval, 'multi.count()'))
+            """,
+        )
+    )
+    assert out.startswith("102\n")

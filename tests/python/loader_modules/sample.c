@@ -178,6 +178,38 @@ start_knocking(PyObject *self, PyObject *fd)
     Py_RETURN_NONE;
 }
 
+static int
+count_pending(void *unused)
+{
+    (void)unused;
+    counter += 100;
+    return 0;
+}
+
+/* What destructors of thread-local variables do, perhaps after the interpreter's end. */
+static void
+thread_exits(void *unused)
+{
+    (void)unused;
+    if (PyGILState_Check() || PyGILState_GetThisThreadState() != NULL ||
+        Py_AddPendingCall(count_pending, NULL) != 0) {
+        abort();
+    }
+}
+
+static PyObject *
+mark_thread(PyObject *self, PyObject *args)
+{
+    (void)self;
+    (void)args;
+    static pthread_key_t key;
+    if ((counter == 0 && pthread_key_create(&key, thread_exits) != 0) ||
+        pthread_setspecific(key, &key) != 0) {
+        return PyErr_SetFromErrno(PyExc_OSError);
+    }
+    return PyLong_FromLong(++counter);
+}
+
 typedef struct {
     PyObject_HEAD
     int value;
@@ -197,6 +229,7 @@ static PyMethodDef methods[] = {
     {"address", address, METH_NOARGS, NULL},
     {"is_main", is_main, METH_NOARGS, NULL},
     {"pending", pending, METH_O, NULL},
+    {"mark_thread", mark_thread, METH_NOARGS, NULL},
     {"from_thread", from_thread, METH_O, NULL},
     {"start_thread", start_thread, METH_O, NULL},
     {"start_knocking", start_knocking, METH_O, NULL},
