@@ -129,14 +129,29 @@ make(sipy_state *state, char *name, const sipy_image *modules, bool private_copi
     return self;
 }
 
+/* _capture.begin(self, capture), if it is asked for. -> 0 | -1 with an exception */
+static int
+begin_capture(PyObject *self, PyObject *capture)
+{
+    if (capture == NULL || capture == Py_None || capture == Py_False) {
+        return 0;
+    }
+    PyObject *module = PyImport_ImportModule("subinterpreters._capture");
+    PyObject *done =
+        module == NULL ? NULL : PyObject_CallMethod(module, "begin", "OO", self, capture);
+    Py_XDECREF(done);
+    Py_XDECREF(module);
+    return done == NULL ? -1 : 0;
+}
+
 PyObject *
 sipy_interpreter_create(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
                         PyObject *kwnames)
 {
-    static const char *const names[] = {"name", "preload", "extensions", NULL};
+    static const char *const names[] = {"name", "preload", "extensions", "capture", NULL};
     static const sipy_signature signature = {"create", names, 0, 0, 0};
     sipy_state *state = sipy_state_of_module(module);
-    PyObject *given[3] = {NULL, NULL, NULL};
+    PyObject *given[4] = {NULL, NULL, NULL, NULL};
     bool private_copies = true;
     if ((nargs != 0 || kwnames != NULL) &&
         sipy_parse_args(&signature, args, nargs, kwnames, given) < 0) {
@@ -158,5 +173,8 @@ sipy_interpreter_create(PyObject *module, PyObject *const *args, Py_ssize_t narg
         self = make(state, name, &modules, private_copies);
     }
     sipy_image_fini(&modules);
+    if (self != NULL && begin_capture(self, given[3]) < 0) {
+        Py_CLEAR(self);
+    }
     return self;
 }

@@ -30,16 +30,20 @@ set_prologue(PyObject *module, PyObject *source)
     Py_RETURN_NONE;
 }
 
-PyDoc_STRVAR(create_doc,
-             "create($module, /, *, name=None, preload=(), extensions='any')\n--\n\n"
-             "Make a new, idle interpreter and return its Interpreter.\n\n"
-             "It has its own GIL and modules, and a copy of this one's sys.path.\n"
-             "name is shown by repr() and kept for whoever sees the interpreter. The\n"
-             "modules named in preload are imported there; what that raises is raised as\n"
-             "ExecutionFailed. extensions: what becomes of extension modules that do not\n"
-             "declare support for several interpreters. 'any': each gets a private copy;\n"
-             "'declared': they cannot be imported, as CPython has it. Raises\n"
-             "InterpreterError if it cannot be made or the process is exiting.");
+PyDoc_STRVAR(
+    create_doc,
+    "create($module, /, *, name=None, preload=(), extensions='any', capture=None)\n"
+    "--\n\n"
+    "Make a new, idle interpreter and return its Interpreter.\n\n"
+    "It has its own GIL and modules, and a copy of this one's sys.path.\n"
+    "name is shown by repr() and kept for whoever sees the interpreter. The\n"
+    "modules named in preload are imported there; what that raises is raised as\n"
+    "ExecutionFailed. extensions: what becomes of extension modules that do not\n"
+    "declare support for several interpreters. 'any': each gets a private copy;\n"
+    "'declared': they cannot be imported, as CPython has it. capture: True has what\n"
+    "it prints written to this interpreter's streams, line by line, with its name\n"
+    "in front; a callable gets name, 'stdout' or 'stderr', and line. Raises\n"
+    "InterpreterError if it cannot be made or the process is exiting.");
 PyDoc_STRVAR(list_all_doc,
              "list_all($module, /)\n--\n\n"
              "All interpreters of the process, oldest first, as a list of Interpreter.");

@@ -1,0 +1,139 @@
+"""Routing what an interpreter prints to the one that created it: ``create(capture=)``.
+
+There is a pipe per interpreter, and a thread here that reads it until the interpreter
+ends. A pipe and not a queue: what an interpreter has put into a queue goes with it.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import io
+import os
+import sys
+import threading
+import weakref
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from . import _core
+
+if TYPE_CHECKING:
+    from ._core import Interpreter
+
+_PATIENCE = 5.0  # seconds that the exit waits for what still runs there
+_STREAMS = {b"o": "stdout", b"e": "stderr"}
+
+_Handler = Callable[[str, str, str], object]
+_relays: list[tuple[weakref.ref[Interpreter], threading.Thread]] = []
+
+
+class _Stream(io.TextIOBase):
+    """Sends whole lines through the pipe, each with a letter that names the stream."""
+
+    encoding = "utf-8"
+    errors = "surrogatepass"
+
+    def __init__(self, pipe: int, letter: bytes) -> None:
+        self._pipe = pipe
+        self._letter = letter
+        self._rest = ""
+        self._lock = threading.Lock()
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, text: str) -> int:
+        if not isinstance(text, str):
+            raise TypeError(f"write() argument must be str, not {type(text).__name__}")
+        with self._lock:
+            *lines, self._rest = (self._rest + text).split("\n")
+            for line in lines:
+                self._send(line)
+        return len(text)
+
+    def finish(self) -> None:
+        """Send what is left of a line."""
+        with self._lock:
+            if self._rest:
+                self._send(self._rest)
+                self._rest = ""
+
+    def _send(self, line: str) -> None:
+        data = self._letter + line.encode(self.encoding, self.errors) + b"\n"
+        while data:
+            data = data[os.write(self._pipe, data) :]
+
+
+def _install(pipe: int) -> None:
+    """Run in the new interpreter: its streams are the pipe from now on."""
+    streams = []
+    for letter, name in _STREAMS.items():
+        streams.append(_Stream(pipe, letter))
+        setattr(sys, name, streams[-1])
+
+    def end() -> None:
+        for stream, name in zip(streams, _STREAMS.values(), strict=True):
+            stream.finish()
+            setattr(sys, name, None)
+        os.close(pipe)
+
+    atexit.register(end)
+
+
+def _to_own_streams(tag: str, name: str, line: str) -> None:
+    stream = getattr(sys, name)
+    if stream is not None:
+        stream.write(f"[{tag}] {line}\n")
+        stream.flush()
+
+
+def _relay(pipe: int, tag: str, handler: _Handler) -> None:
+    with open(pipe, "rb") as lines:
+        for line in lines:
+            text = line[1:].removesuffix(b"\n").decode(_Stream.encoding, _Stream.errors)
+            try:
+                handler(tag, _STREAMS[line[:1]], text)
+            except Exception:
+                sys.excepthook(*sys.exc_info())
+
+
+def begin(interp: Interpreter, capture: _Handler | bool) -> None:
+    """Route what *interp* prints from now on as ``create(capture=)`` says."""
+    if capture is not True and not callable(capture):
+        raise TypeError(f"capture must be True or a callable, got {capture!r}")
+    handler = _to_own_streams if capture is True else capture
+    tag = interp.name or f"interpreter {interp.id}"
+    read, write = os.pipe()
+    try:
+        interp.call(_install, write)
+    except BaseException:
+        os.close(read)
+        os.close(write)
+        raise
+    thread = threading.Thread(
+        target=_relay, args=(read, tag, handler), name=f"capture {tag}", daemon=_in_main
+    )
+    thread.start()
+    _relays[:] = [relay for relay in _relays if relay[1].is_alive()]
+    _relays.append((weakref.ref(interp), thread))
+
+
+def _end_all() -> None:
+    """Close what is captured and wait for the last lines."""
+    for reference, _ in _relays:
+        interp = reference()
+        if interp is not None:
+            with contextlib.suppress(_core.InterpreterError, TimeoutError):
+                interp.close(interrupt=True, timeout=_PATIENCE)
+    for _, thread in _relays:
+        thread.join(_PATIENCE)
+
+
+_in_main = _core.get_current().id == _core.get_main().id
+if _in_main:
+    # After the threads of the program, and before the rest is closed.
+    atexit.register(_end_all)
+else:
+    # The end of the interpreter would wait for the threads, which wait for theirs.
+    threading._register_atexit(_end_all)  # type: ignore[attr-defined]

@@ -1,0 +1,120 @@
+"""create(capture=): what an interpreter prints comes out in the one that created it."""
+
+import queue
+
+import pytest
+import subinterpreters
+
+LIMIT = 30
+
+
+@pytest.fixture
+def captured():
+    """An interpreter named "worker" and a function that returns its next line."""
+    lines = queue.Queue()
+    with subinterpreters.create(name="worker", capture=lambda *a: lines.put(a)) as made:
+        yield made, lambda: lines.get(timeout=LIMIT)
+
+
+def test_lines_of_both_streams(captured):
+    interp, following = captured
+    interp.exec(
+        "import sys; print('one'); print('two', file=sys.stderr); print('3\\n4')"
+    )
+    assert following() == ("worker", "stdout", "one")
+    assert following() == ("worker", "stderr", "two")
+    assert following() == ("worker", "stdout", "3")
+    assert following() == ("worker", "stdout", "4")
+
+
+def test_a_line_in_pieces(captured):
+    interp, following = captured
+    interp.exec("print('a', end='', flush=True)")
+    interp.exec("print('b', end='', flush=True)")
+    interp.exec("print('c')")
+    assert following() == ("worker", "stdout", "abc")
+
+
+def test_the_rest_of_a_line_comes_with_the_end(captured):
+    interp, following = captured
+    interp.exec("print('no newline', end='')")
+    interp.close()
+    assert following() == ("worker", "stdout", "no newline")
+
+
+def test_any_text(captured):
+    interp, following = captured
+    text = "\x00 \r \ud800 \N{SNOWMAN} " + "x" * 200_000
+    interp.call(print, text)
+    assert following() == ("worker", "stdout", text)
+
+
+def test_logging_and_warnings(captured):
+    interp, following = captured
+    interp.exec("import logging; logging.warning('careful')")
+    assert following() == ("worker", "stderr", "WARNING:root:careful")
+    interp.exec("import warnings; warnings.warn('old')")
+    assert "old" in following()[2]
+
+
+def test_submitted_calls(captured):
+    interp, following = captured
+    interp.submit(print, "from its thread").result(LIMIT)
+    assert following() == ("worker", "stdout", "from its thread")
+
+
+def test_a_callable_that_fails(script):
+    source = """
+        import subinterpreters
+        def fail(*args):
+            raise LookupError(args[2])
+        with subinterpreters.create(capture=fail) as interp:
+            interp.exec("print(1); print(2)")
+        """
+    done = script.run(source)
+    assert done.returncode == 0
+    assert "LookupError: 1" in done.stderr
+    assert "LookupError: 2" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["'spam'", "None"])
+@pytest.mark.parametrize("end", ["interp.close()", "", "del interp", "sys.exit()"])
+def test_true_writes_to_the_streams_here(script, name, end):
+    source = f"""
+        import subinterpreters, sys
+        interp = subinterpreters.create(name={name}, capture=True)
+        tag = interp.name or f'interpreter {{interp.id}}'
+        interp.exec("print('eggs'); print('ham', end='')")
+        print(tag, file=sys.stderr)
+        {end}
+        """
+    done = script.run(source)
+    assert done.returncode == 0, done.stderr
+    tag = done.stderr.strip()
+    assert done.stdout == f"[{tag}] eggs\n[{tag}] ham\n"
+
+
+def test_inside_another_interpreter(interp):
+    def outer():
+        import queue
+
+        import subinterpreters
+
+        lines = queue.Queue()
+        inner = subinterpreters.create(name="in", capture=lambda *a: lines.put(a))
+        inner.exec("print('deep')")
+        return lines.get(timeout=20)  # and it is left alive
+
+    assert interp.call(outer) == ("in", "stdout", "deep")
+
+
+@pytest.mark.parametrize("bad", [1, "stdout", object()])
+def test_bad_arguments(bad):
+    with pytest.raises(TypeError, match="capture"):
+        subinterpreters.create(capture=bad)
+
+
+@pytest.mark.parametrize("nothing", [None, False])
+def test_no_capture(nothing):
+    with subinterpreters.create(capture=nothing) as interp:
+        assert interp.call(eval, "type(__import__('sys').stdout).__name__") != "_Stream"
