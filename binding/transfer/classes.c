@@ -360,9 +360,8 @@ sipy__enc_reference(sipy_encoder *e, PyObject *obj, PyObject *module, PyObject *
     return memo && sipy__enc_number(e, obj, &number) < 0 ? -1 : 0;
 }
 
-/* -> 1 module.name is obj | 0 it is not, or not to be found | -1 */
-static int
-is_found(PyObject *module, PyObject *name, PyObject *obj)
+int
+sipy__is_found(PyObject *module, PyObject *name, PyObject *obj)
 {
     PyObject *found = resolve(module, name);
     Py_XDECREF(found);
@@ -395,7 +394,7 @@ sipy__enc_global(sipy_encoder *e, PyObject *obj, PyObject *name)
     }
     int result = 0;
     if (module != NULL && PyUnicode_Compare(module, t->n___main__) != 0) {
-        result = is_found(module, name, obj);
+        result = sipy__is_found(module, name, obj);
     }
     if (result == 0 && !PyErr_Occurred()) {
         PyObject *other = name_in_types(obj);

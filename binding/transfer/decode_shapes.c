@@ -327,7 +327,7 @@ sipy__dec_into_object(sipy_decoder *d, dec_frame *f, PyObject *v)
     }
     f->key = NULL;
     bool last = ++f->i == f->size;
-    int failed = set_attribute(f->obj, name, v);
+    int failed = v == d->t->unset ? 0 : set_attribute(f->obj, name, v);
     Py_DECREF(name);
     Py_DECREF(v);
     return failed ? -1 : last;

@@ -108,9 +108,13 @@ sipy__dec_array(sipy_decoder *d);
 PyObject *
 sipy__dec_held(sipy_decoder *d, unsigned tag);
 PyObject *
+sipy__dec_code(sipy_decoder *d);
+PyObject *
 sipy__dec_function(sipy_decoder *d);
 PyObject *
 sipy__dec_local_class(sipy_decoder *d);
+PyObject *
+sipy__dec_type_param(sipy_decoder *d);
 PyObject *
 sipy__dec_module(sipy_decoder *d);
 int

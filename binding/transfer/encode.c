@@ -281,10 +281,17 @@ go_slots(sipy_encoder *e, enc_frame *f, PyObject **next)
     while (f->i < f->size) {
         PyObject *name = e->shapes[f->shape_number].keys[f->i];
         PyObject *value = PyObject_GenericGetAttr(f->obj, name);
-        if (value == NULL) {
-            return -1;
-        }
         f->i++;
+        if (SI_UNLIKELY(value == NULL)) {
+            if (!PyErr_ExceptionMatches(PyExc_AttributeError)) {
+                return -1;
+            }
+            PyErr_Clear();
+            if (enc_bare(e, TAG_UNSET) < 0) {
+                return -1;
+            }
+            continue;
+        }
         int written = write_scalar(e, value);
         if (written == 0) {
             /* The instance holds it too, but its slot may be set meanwhile. */

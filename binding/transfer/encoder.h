@@ -176,6 +176,10 @@ sipy__enc_class(sipy_encoder *e, PyTypeObject *type);
 int
 sipy__enc_global(sipy_encoder *e, PyObject *obj, PyObject *name);
 
+/* -> 1 module.name is obj | 0 it is not, or not to be found | -1 */
+int
+sipy__is_found(PyObject *module, PyObject *name, PyObject *obj);
+
 /* obj as that name of a module, unchecked. */
 int
 sipy__enc_reference(sipy_encoder *e, PyObject *obj, PyObject *module, PyObject *name);
@@ -184,9 +188,15 @@ sipy__enc_reference(sipy_encoder *e, PyObject *obj, PyObject *module, PyObject *
 int
 sipy__enc_text(sipy_encoder *e, PyObject *str);
 int
+sipy__enc_code(sipy_encoder *e, PyObject *code);
+int
 sipy__enc_function(sipy_encoder *e, PyObject *func);
 int
 sipy__enc_local_class(sipy_encoder *e, PyTypeObject *type);
+/* A type variable, NewType or type alias by value; memo: see sipy__enc_memo_late.
+ * -> 1 written | 0 it is none of these | -1 */
+int
+sipy__enc_type_param(sipy_encoder *e, PyObject *obj, bool memo);
 int
 sipy__enc_module(sipy_encoder *e, PyObject *module);
 int

@@ -15,7 +15,8 @@ sipy_transfer_new(const sipy_hooks *hooks)
     sipy_image_init(&t->scratch);
     t->empty_tuple = PyTuple_New(0);
     t->five = PyLong_FromLong(5);
-    bool ok = t->empty_tuple != NULL && t->five != NULL;
+    t->unset = PyObject_CallNoArgs((PyObject *)&PyBaseObject_Type);
+    bool ok = t->empty_tuple != NULL && t->five != NULL && t->unset != NULL;
 #define INTERN(name) ok = ok && (t->n_##name = PyUnicode_InternFromString(#name)) != NULL;
     SIPY_TRANSFER_NAMES(INTERN)
 #undef INTERN
@@ -48,6 +49,7 @@ sipy_transfer_clear(sipy_transfer *t)
     }
     Py_CLEAR(t->empty_tuple);
     Py_CLEAR(t->five);
+    Py_CLEAR(t->unset);
 #define CLEAR(name) Py_CLEAR(t->o_##name);
     SIPY_TRANSFER_OBJECTS(CLEAR)
 #undef CLEAR

@@ -8,7 +8,7 @@
 #ifndef SIPY_TRANSFER_FORMAT_H
 #define SIPY_TRANSFER_FORMAT_H
 
-#define FORMAT_MAGIC 0x51 /* changes with every change of the format */
+#define FORMAT_MAGIC 0x52 /* changes with every change of the format */
 
 typedef enum format_flag {
     FORMAT_PURE = 1, /* decoding runs no Python code: only built-in types inside */
@@ -75,6 +75,8 @@ typedef enum format_tag {
     TAG_LOCAL_CLASS,   /* the same */
     TAG_CODE,          /* the same */
     TAG_ARRAY,         /* typecode, number of the hold + 1, or 0 and size, bytes */
+    TAG_TYPE_PARAM,    /* as TAG_FUNCTION: a type variable */
+    TAG_UNSET,         /* among the values of an instance: a slot without a value */
     TAG_COUNT,
 } format_tag;
 

@@ -149,10 +149,6 @@ sipy__enc_described(sipy_encoder *e, PyObject *value, const char *what, PyObject
 /* The names that code and the code nested in it look up as globals: a tuple. */
 PyObject *
 sipy__global_names(sipy_transfer *t, PyObject *code);
-int
-sipy__enc_code(sipy_encoder *e, PyObject *code);
-PyObject *
-sipy__dec_code(sipy_decoder *d);
 
 /* ---- namespaces ---- */
 

@@ -34,6 +34,7 @@ typedef struct sipy_functions sipy_functions;
     X(__getnewargs_ex__)       \
     X(__new__)                 \
     X(__slots__)               \
+    X(__orig_bases__)          \
     X(__class__)               \
     X(__builtins__)            \
     X(__weakref__)             \
@@ -112,6 +113,7 @@ struct sipy_transfer {
     sipy_decoder *spare_decoder;
     sipy_functions *functions; /* NULL until the first function crosses */
     PyObject *empty_tuple;
+    PyObject *unset; /* stands for the value of a slot that has none */
     PyObject *five; /* the pickle protocol that objects are asked for */
 #define SIPY_DECLARE(name) PyObject *n_##name;
     SIPY_TRANSFER_NAMES(SIPY_DECLARE)

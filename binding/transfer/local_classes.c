@@ -145,6 +145,12 @@ skeleton_of(sipy_transfer *t, PyTypeObject *type, PyObject *members)
         }
         Py_XDECREF(listed);
     }
+    /* typing.Generic refuses subclasses without; the true ones come later, as they may
+     * lead back to the class. */
+    if (with != NULL && PyDict_Contains(dict, t->n___orig_bases__) == 1 &&
+        PyDict_SetItem(with, t->n___orig_bases__, t->empty_tuple) < 0) {
+        Py_CLEAR(with);
+    }
     Py_XDECREF(dict);
     return with;
 }

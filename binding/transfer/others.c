@@ -277,6 +277,9 @@ write_other(sipy_encoder *e, PyObject *obj, PyTypeObject *type)
     if (type == &PyFunction_Type) {
         return sipy__enc_function(e, obj);
     }
+    if (type == &PyCode_Type) {
+        return sipy__enc_hold(e) < 0 ? -1 : sipy__enc_code(e, obj);
+    }
     if (type == &PyModule_Type && e->in_function) {
         return sipy__enc_module(e, obj);
     }
@@ -347,6 +350,15 @@ sipy__dec_other(sipy_decoder *d, unsigned tag)
             return sipy__dec_static(d);
         case TAG_LOCAL_CLASS:
             return sipy__dec_local_class(d);
+        case TAG_UNSET:
+            return d->depth > 0 && d->frames[d->depth - 1].kind == DEC_OBJECT
+                       ? Py_NewRef(d->t->unset)
+                       : sipy__damaged(d);
+        case TAG_CODE:
+            d->p--; /* it reads its own tag */
+            return sipy__dec_code(d);
+        case TAG_TYPE_PARAM:
+            return sipy__dec_type_param(d);
         case TAG_MODULE:
             return sipy__dec_module(d);
         default:

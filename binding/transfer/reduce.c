@@ -243,6 +243,27 @@ sipy__enc_reduced(sipy_encoder *e, PyObject *obj, PyObject *reduced, unsigned pa
     return sipy__enc_parts(e, obj, TAG_REDUCE, parts, tuple, 2, memo);
 }
 
+/* obj as an attribute of whatever module has it by that name: some objects do not know
+ * their module (typing.NoDefault). -> as sipy__enc_global */
+static int
+write_found(sipy_encoder *e, PyObject *obj, PyObject *name)
+{
+    PyObject *search = from_module("pickle", "whichmodule");
+    PyObject *module =
+        search == NULL ? NULL : PyObject_CallFunctionObjArgs(search, obj, name, NULL);
+    int result = module == NULL ? -1 : 0;
+    if (module != NULL && PyUnicode_Check(module) &&
+        PyUnicode_Compare(module, e->t->n___main__) != 0) {
+        result = sipy__is_found(module, name, obj);
+        if (result > 0 && sipy__enc_reference(e, obj, module, name) < 0) {
+            result = -1;
+        }
+    }
+    Py_XDECREF(search);
+    Py_XDECREF(module);
+    return result;
+}
+
 int
 sipy__enc_reduce(sipy_encoder *e, PyObject *obj)
 {
@@ -261,6 +282,12 @@ sipy__enc_reduce(sipy_encoder *e, PyObject *obj)
     int result;
     if (PyUnicode_Check(reduced)) {
         result = sipy__enc_global(e, obj, reduced);
+        if (result == 0) {
+            result = sipy__enc_type_param(e, obj, memo);
+        }
+        if (result == 0) {
+            result = write_found(e, obj, reduced);
+        }
         if (result == 0) {
             PyErr_Format(PyExc_TypeError, "%U cannot be imported by that name", reduced);
             result = -1;

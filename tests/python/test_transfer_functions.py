@@ -153,6 +153,106 @@ CASES = {
                 return B().f(), isinstance(B(), A)
         assert call(use) == (5, True)
     """,
+    "generic classes": """
+        import copy, dataclasses, typing
+        T = typing.TypeVar('T')
+        B = typing.TypeVar('B', bound='G', covariant=True)
+        C = typing.TypeVar('C', int, str)
+        class G(typing.Generic[T]):
+            def __init__(self, v): self.v = v
+            def both(self, other: T) -> 'G[T]': return G((self.v, other))
+        class H(G[T], typing.Generic[T, C]): pass
+        class I(G[int]): pass
+        class Proto(typing.Protocol[B]):
+            def get(self) -> B: ...
+        @dataclasses.dataclass
+        class D(typing.Generic[T]):
+            v: T
+        def use(v): return G(v).both(H[int, str](5).v).v, I(1).v, G.__parameters__ == (T,)
+        assert call(use, 1) == ((1, 5), 1, True)
+        def echo(v): return v
+        for v in (T, B, C, G, H, I, Proto, D):
+            assert call(echo, v) is v, v
+        for v in (G[int], G[T], H[T, str], typing.Callable[[T], C], dict[str, T]):
+            assert call(echo, v) == v, v
+        assert type(call(echo, H(1))) is H and call(echo, D([2])) == D([2])
+        def look(*types):
+            return [(repr(t), t.__name__, t.__module__, t.__bound__, t.__constraints__)
+                    for t in types]
+        assert call(look, T, B, C) == look(T, B, C)
+        def same(a, b): return a is b, a.__parameters__[0] is b.__parameters__[0]
+        assert call(same, G, G) == (True, True)
+        assert call(same, G, H) == (False, True)
+        q = subinterpreters.create_queue()
+        q.put([T, G, T])
+        assert q.get() == [T, G, T]
+    """,
+    "type variables of every kind": """
+        import typing
+        P = typing.ParamSpec('P')
+        Ts = typing.TypeVarTuple('Ts')
+        UserId = typing.NewType('UserId', int)
+        Admin = typing.NewType('Admin', UserId)
+        class Row(typing.Generic[typing.Unpack[Ts]]): pass
+        class Job(typing.Generic[P]): pass
+        def echo(v): return v
+        for v in (P, Ts, UserId, Admin, Row, Job):
+            assert call(echo, v) is v, v
+        assert call(echo, Job[[int, str]]) == Job[[int, str]]
+        def use(v):
+            same = Admin.__supertype__ is UserId
+            return Admin(v), repr(UserId), same, UserId.__module__, P.__name__, repr(Ts)
+        assert call(use, 5) == use(5)
+        if hasattr(typing, 'NoDefault'):
+            D = typing.TypeVar('D', default=list[int])
+            E = typing.TypeVar('E')
+            def use(): return D.__default__, E.has_default(), D.has_default()
+            assert call(use) == (list[int], False, True)
+    """,
+    "the syntax for type parameters": """
+        class Box[T]:
+            def __init__(self, v: T): self.v = v
+        class Tree[N: Tree]:
+            pass
+        class Many[*Ts, **P](Box[int]): pass
+        type Pair[A] = tuple[A, A]
+        type Name = str
+        def first[X](items: list[X]) -> X: return items[0]
+        def local():
+            class In[L: (int, str)]: pass
+            return In
+        def echo(v): return v
+        In = local()
+        for v in (Box, Tree, Many, In, Tree.__type_params__[0]):
+            assert call(echo, v) is v, v
+        def fresh(v): return [p.__bound__ is Tree for p in v]
+        N = Tree.__type_params__
+        with subinterpreters.create() as other:
+            assert other.call(fresh, N) == [True]
+        assert call(first, [7]) == 7 and call(lambda: Box[int](3).v) == 3
+        back = call(echo, [Pair, Name, Pair[int]])
+        assert [repr(v) for v in back] == ['Pair', 'Name', 'Pair[int]']
+        assert back[0].__value__[back[0].__type_params__[0]] is not None
+        assert call(lambda: In.__type_params__[0].__constraints__) == (int, str)
+    """,
+    "code objects": """
+        code = compile('x = 6 * 7', 'some.py', 'exec')
+        def run(code):
+            space = {}
+            exec(code, space)
+            return space['x'], code.co_filename
+        assert call(run, code) == (42, 'some.py')
+        assert call(lambda c: c, [code, code]) == [code, code]
+    """,
+    "a type alias that names itself cannot cross": """
+        type Nested = list[Nested]
+        try:
+            call(repr, Nested)
+        except subinterpreters.NotShareableError:
+            pass
+        else:
+            raise AssertionError
+    """,
     "partials and lambdas": """
         import functools
         X = 3

@@ -2,6 +2,7 @@
 their sharing and cycles."""
 
 import copy
+import datetime
 import pathlib
 import sys
 
@@ -132,6 +133,55 @@ def test_depth_does_not_overflow(make):
 def test_state_is_set_by_the_class(there_and_back):
     # Once on the way there, once on the way back.
     assert there_and_back(samples.Stateful(1)).value == 3
+
+
+def test_slots_without_a_value_stay_so(there_and_back):
+    some = samples.Slots(1, 2)
+    del some.a
+    none = samples.Slots(1, 2)
+    del none.a, none.b
+    other = samples.Slots(3, [4])
+    back = there_and_back([other, some, none, other, some])
+    assert [[hasattr(v, n) for n in "ab"] for v in back] == [
+        [True, True],
+        [False, True],
+        [False, False],
+        [True, True],
+        [False, True],
+    ]
+    assert (back[0].a, back[0].b, back[1].b) == (3, [4], 2)
+    assert back[0] is back[3] and back[1] is back[4]
+
+
+def test_errors_of_ours_and_dates_stay_what_they_are(far):
+    """Also where their module cannot be imported, or is another one over there."""
+
+    def look(value):
+        import datetime
+
+        return type(value) in vars(datetime).values(), repr(value), value
+
+    for error in (
+        subinterpreters.InterpreterError,
+        subinterpreters.InterpreterNotFoundError,
+    ):
+        _, text, back = far.call(look, error("boo"))
+        assert text == repr(error("boo"))
+        assert type(back) is error
+        assert back.args == ("boo",)
+    zone = datetime.timezone(datetime.timedelta(hours=1))
+    for value in (
+        datetime.datetime.now(zone),
+        datetime.date.today(),
+        datetime.time(1, 2, tzinfo=zone),
+        datetime.timedelta(1, 2, 3),
+        zone,
+    ):
+        known, text, back = far.call(look, value)
+        assert known
+        assert text == repr(value)
+        assert type(back) is type(value)
+        assert back == value
 
 
 def test_names_are_interned(there_and_back):
