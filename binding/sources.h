@@ -1,9 +1,10 @@
 /* sources.h — a bounded cache of compiled source texts, one per interpreter.
  *
  * Model      A set-associative table from the text (and whether it is dedented first) to
- *            the code object that it compiles to. Longer texts than SIPY_SOURCE_MAX and
- *            whatever does not fit are compiled again.
- * Ownership  The key is a raw copy of the text; the code objects belong to the
+ *            a function of __main__ that runs it, ready made: PyEval_EvalCode would make
+ *            one each time. Longer texts than SIPY_SOURCE_MAX and whatever does not fit
+ *            are compiled again.
+ * Ownership  The key is a raw copy of the text; the functions belong to the
  *            interpreter.
  * Access     find: by whoever has the exclusive entry, attached to any interpreter: it
  *            reads raw memory only. put, clear: attached to the interpreter, inside the
@@ -32,7 +33,7 @@ typedef struct sipy_sources {
     uint8_t next_way[SIPY_SOURCE_SETS];
 } sipy_sources;
 
-/* The code object for the exact str text (borrowed; not touched), or NULL. */
+/* The function for the exact str text (borrowed; not touched), or NULL. */
 PyObject *
 sipy_sources_find(const sipy_sources *sources, PyObject *text, bool dedent);
 
