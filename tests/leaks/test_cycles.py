@@ -24,10 +24,6 @@ def run(**options):
     sys.version_info < (3, 14),
     reason="3.12 and 3.13 count the blocks that ended interpreters leave behind",
 )
-@pytest.mark.xfail(
-    reason="block counts vary by some dozens with what the interpreter caches",
-    strict=False,
-)
 @pytest.mark.parametrize("use", USES)
 def test_nothing_is_left_in_this_interpreter(use):
     grown = run(count=40, warm_up=20, use=use)

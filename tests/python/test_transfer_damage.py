@@ -131,9 +131,6 @@ for value in samples.VALUES:
 """)
 
 
-@pytest.mark.xfail(
-    reason="129 blocks stay after 1,000 large ranges on 3.14", strict=False
-)
 def test_nothing_is_left_behind(with_engine):
     """The interpreter and core have as many blocks after many crossings as before."""
     with_engine(
