@@ -114,7 +114,7 @@ struct sipy_transfer {
     sipy_functions *functions; /* NULL until the first function crosses */
     PyObject *empty_tuple;
     PyObject *unset; /* stands for the value of a slot that has none */
-    PyObject *five; /* the pickle protocol that objects are asked for */
+    PyObject *five;  /* the pickle protocol that objects are asked for */
 #define SIPY_DECLARE(name) PyObject *n_##name;
     SIPY_TRANSFER_NAMES(SIPY_DECLARE)
 #undef SIPY_DECLARE

@@ -42,9 +42,8 @@ kind_of(PyTypeObject *type)
     /* A class of that name may be anybody's. */
     const char *dot = strrchr(known[i].name, '.');
     PyObject *typing = PyImport_ImportModule("typing");
-    PyObject *found = typing == NULL
-                          ? NULL
-                          : sipy_compat_attr(typing, dot ? dot + 1 : known[i].name);
+    PyObject *found =
+        typing == NULL ? NULL : sipy_compat_attr(typing, dot ? dot + 1 : known[i].name);
     Py_XDECREF(typing);
     Py_XDECREF(found);
     return found == NULL ? -1 : found == (PyObject *)type ? (int)known[i].kind : PARAM_NONE;
@@ -114,8 +113,8 @@ attributes_of(sipy_transfer *t, PyObject *obj)
     PyObject *module = PyObject_GetAttr(obj, t->n___module__);
     PyObject *own = module == NULL ? NULL : PyObject_GenericGetDict(obj, NULL);
     PyObject *all = own == NULL ? NULL : PyDict_New();
-    if (all != NULL && (PyDict_SetItem(all, t->n___module__, module) < 0 ||
-                        PyDict_Update(all, own) < 0)) {
+    if (all != NULL &&
+        (PyDict_SetItem(all, t->n___module__, module) < 0 || PyDict_Update(all, own) < 0)) {
         Py_CLEAR(all);
     }
     Py_XDECREF(module);
@@ -129,9 +128,8 @@ write_description(sipy_encoder *e, PyObject *obj, param_kind kind)
     PyObject *args = arguments_of(obj, kind);
     PyObject *kwargs = args == NULL ? NULL : keywords_of(obj, kind);
     PyObject *attributes = kwargs == NULL ? NULL : attributes_of(e->t, obj);
-    PyObject *all = attributes == NULL
-                        ? NULL
-                        : PyTuple_Pack(4, Py_TYPE(obj), args, kwargs, attributes);
+    PyObject *all =
+        attributes == NULL ? NULL : PyTuple_Pack(4, Py_TYPE(obj), args, kwargs, attributes);
     int failed = all == NULL || sipy__enc_described(e, all, "type variable", NULL) < 0;
     Py_XDECREF(args);
     Py_XDECREF(kwargs);
@@ -195,10 +193,9 @@ write_alias(sipy_encoder *e, PyObject *obj, bool memo)
 {
     PyObject *args = arguments_of(obj, PARAM_ALIAS);
     PyObject *kwargs = args == NULL ? NULL : keywords_of(obj, PARAM_ALIAS);
-    PyObject *reduced =
-        kwargs == NULL
-            ? NULL
-            : Py_BuildValue("O(OOO)", e->t->o_newobj_ex, Py_TYPE(obj), args, kwargs);
+    PyObject *reduced = kwargs == NULL ? NULL
+                                       : Py_BuildValue("O(OOO)", e->t->o_newobj_ex,
+                                                       Py_TYPE(obj), args, kwargs);
     int failed = reduced == NULL || sipy__enc_reduced(e, obj, reduced, 0, NULL, memo) < 0;
     Py_XDECREF(args);
     Py_XDECREF(kwargs);

@@ -7,7 +7,6 @@
 
 #include "core/elf/machine.h"
 
-#if !defined(__x86_64__)
 const uint16_t si_elf_machine = EM_NONE;
 
 bool
@@ -34,4 +33,3 @@ si_elf_read_getter(const uint8_t *code, size_t available, uint64_t address,
 {
     return false;
 }
-#endif

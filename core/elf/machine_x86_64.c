@@ -4,7 +4,6 @@
 
 #include "core/elf/machine.h"
 
-#if defined(__x86_64__)
 const uint16_t si_elf_machine = EM_X86_64;
 
 bool
@@ -72,4 +71,3 @@ si_elf_read_getter(const uint8_t *code, size_t available, uint64_t address,
     }
     return available - at >= 2 && code[at] == 0xff && code[at + 1] == 0x25;
 }
-#endif

@@ -168,7 +168,9 @@ CASES = {
         @dataclasses.dataclass
         class D(typing.Generic[T]):
             v: T
-        def use(v): return G(v).both(H[int, str](5).v).v, I(1).v, G.__parameters__ == (T,)
+        def use(v):
+            both = G(v).both(H[int, str](5).v).v
+            return both, I(1).v, G.__parameters__ == (T,)
         assert call(use, 1) == ((1, 5), 1, True)
         def echo(v): return v
         for v in (T, B, C, G, H, I, Proto, D):

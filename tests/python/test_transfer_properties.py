@@ -1,5 +1,5 @@
-"""What hypothesis makes up crosses as copy.deepcopy copies it: equal, of the same types,
-with the same sharing and cycles, and the order of dicts."""
+"""What hypothesis makes up crosses as copy.deepcopy copies it: equal, of the same
+types, with the same sharing and cycles, and the order of dicts."""
 
 import collections
 import copy

@@ -150,7 +150,8 @@ def test_slots_without_a_value_stay_so(there_and_back):
         [False, True],
     ]
     assert (back[0].a, back[0].b, back[1].b) == (3, [4], 2)
-    assert back[0] is back[3] and back[1] is back[4]
+    assert back[0] is back[3]
+    assert back[1] is back[4]
 
 
 def test_errors_of_ours_and_dates_stay_what_they_are(far):
