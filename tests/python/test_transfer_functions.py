@@ -179,7 +179,7 @@ CASES = {
             assert call(echo, v) == v, v
         assert type(call(echo, H(1))) is H and call(echo, D([2])) == D([2])
         def look(*types):
-            return [(repr(t), t.__name__, t.__module__, t.__bound__, t.__constraints__)
+            return [(repr(t), t.__module__, t.__bound__, t.__constraints__)
                     for t in types]
         assert call(look, T, B, C) == look(T, B, C)
         def same(a, b): return a is b, a.__parameters__[0] is b.__parameters__[0]
