@@ -233,7 +233,8 @@ CASES = {
             assert other.call(fresh, N) == [True]
         assert call(first, [7]) == 7 and call(lambda: Box[int](3).v) == 3
         back = call(echo, [Pair, Name, Pair[int]])
-        assert [repr(v) for v in back] == ['Pair', 'Name', 'Pair[int]']
+        assert [v.__name__ for v in back] == ['Pair', 'Name', 'Pair']
+        assert back[2].__args__ == (int,)
         assert back[0].__value__[back[0].__type_params__[0]] is not None
         assert call(lambda: In.__type_params__[0].__constraints__) == (int, str)
     """,
