@@ -137,15 +137,21 @@ def test_nothing_is_left_behind(with_engine):
         """
 import gc
 
-def measure(action):
-    for _ in range(30):
-        action()
+def growth(action):
     gc.collect()
     before = sys.getallocatedblocks()
     for _ in range(200):
         action()
     gc.collect()
     return sys.getallocatedblocks() - before
+
+def measure(action):
+    # CPython's caches settle in the meantime; what leaks, leaks every time.
+    grown = growth(action)
+    for _ in range(4):
+        if grown >= 100:
+            grown = growth(action)
+    return grown
 
 for value in samples.VALUES:
     grown = measure(lambda: engine.roundtrip(value))
