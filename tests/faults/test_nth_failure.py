@@ -8,6 +8,7 @@ once there is memory again.
 
 import pathlib
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -221,4 +222,8 @@ NO_MEMORY = (
 def test_python_objects(script, name):
     pytest.importorskip("_testcapi")
     done = script.run(NO_MEMORY, "pythons", *OPERATIONS[name])
+    innermost = done.stderr.partition("most recent call first):\n")[2].split("\n")[0]
+    if done.returncode == -signal.SIGSEGV and "traceback.py" in innermost:
+        # In Python code of the standard library: nothing of ours is on that stack.
+        pytest.skip("CPython crashes when its traceback module runs out of memory")
     assert done.returncode == 0, done.stderr
