@@ -196,11 +196,11 @@ CPYTHON = [
     ),
     Rule(
         "processor",
-        "which processor it is, is asked in core/platform and core/elf only",
+        "which processor it is, is asked in core/platform and the build only",
         r"\b(__x86_64__|__i386__|__amd64__|__aarch64__|__arm__|__riscv)\b",
         bad="#if defined(__x86_64__)",
         good="si_cpu_relax();",
-        allowed=("core/platform/", "core/elf/"),
+        allowed=("core/platform/",),
     ),
     Rule(
         "included source",
