@@ -147,11 +147,7 @@ def growth(action):
 
 def measure(action):
     # CPython's caches settle in the meantime; what leaks, leaks every time.
-    grown = growth(action)
-    for _ in range(4):
-        if grown >= 100:
-            grown = growth(action)
-    return grown
+    return next((g for _ in range(4) if (g := growth(action)) < 100), 100)
 
 for value in samples.VALUES:
     grown = measure(lambda: engine.roundtrip(value))
