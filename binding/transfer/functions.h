@@ -136,6 +136,13 @@ sipy__enc_by_id(sipy_encoder *e, PyObject *obj, unsigned tag, uint64_t id, si_bl
 int
 sipy__dec_by_id(sipy_decoder *d, uint64_t *id, si_block **blob);
 
+/* What has an id and was described once: as it is known here, or else as receive makes it
+ * from the description. where completes the message of a RecursionError.
+ * -> new reference | NULL with an exception */
+PyObject *
+sipy__dec_described(sipy_decoder *d, const char *where,
+                    PyObject *(*receive)(sipy_transfer *t, uint64_t id, si_block *blob));
+
 /* A decoder for the inside of a blob. -> NULL with an exception */
 sipy_decoder *
 sipy__blob_open(sipy_transfer *t, si_block *blob);

@@ -429,6 +429,31 @@ sipy__dec_by_id(sipy_decoder *d, uint64_t *id, si_block **blob)
     return 0;
 }
 
+PyObject *
+sipy__dec_described(sipy_decoder *d, const char *where,
+                    PyObject *(*receive)(sipy_transfer *t, uint64_t id, si_block *blob))
+{
+    uint64_t id;
+    si_block *blob;
+    sipy_functions *fs = sipy__functions(d->t);
+    if (fs == NULL || sipy__dec_by_id(d, &id, &blob) < 0) {
+        return NULL;
+    }
+    record *r = sipy__record_by_id(fs, id);
+    if (r != NULL) {
+        return Py_NewRef(r->obj);
+    }
+    if (blob == NULL) {
+        return sipy__damaged(d);
+    }
+    if (Py_EnterRecursiveCall(where)) {
+        return NULL;
+    }
+    PyObject *obj = receive(d->t, id, blob);
+    Py_LeaveRecursiveCall();
+    return obj;
+}
+
 sipy_decoder *
 sipy__blob_open(sipy_transfer *t, si_block *blob)
 {

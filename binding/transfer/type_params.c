@@ -284,23 +284,5 @@ receive(sipy_transfer *t, uint64_t id, si_block *blob)
 PyObject *
 sipy__dec_type_param(sipy_decoder *d)
 {
-    uint64_t id;
-    si_block *blob;
-    sipy_functions *fs = sipy__functions(d->t);
-    if (fs == NULL || sipy__dec_by_id(d, &id, &blob) < 0) {
-        return NULL;
-    }
-    record *r = sipy__record_by_id(fs, id);
-    if (r != NULL) {
-        return Py_NewRef(r->obj);
-    }
-    if (blob == NULL) {
-        return sipy__damaged(d);
-    }
-    if (Py_EnterRecursiveCall(" while receiving a type variable")) {
-        return NULL;
-    }
-    PyObject *obj = receive(d->t, id, blob);
-    Py_LeaveRecursiveCall();
-    return obj;
+    return sipy__dec_described(d, " while receiving a type variable", receive);
 }
