@@ -1,5 +1,4 @@
 /* interp_tasks.c — Interpreter.submit and call_async: a pool of one worker each. */
-#include "binding/aio.h"
 #include "binding/interp_extras.h"
 #include "binding/pool/pool.h"
 #include "binding/run.h"

@@ -5,7 +5,6 @@
  * the asyncio future that waits there. A channel that is never tried again keeps its watch;
  * aio.py sees to it that there is one for each loop, queue and side at most.
  */
-#include "binding/aio.h"
 #include "binding/pool/pool.h"
 #include "binding/queues.h"
 #include "core/base/alloc.h"
@@ -63,15 +62,41 @@ sipy_queue_watch(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
     Py_RETURN_FALSE;
 }
 
+/* subinterpreters.aio.function(self, *args, **kwargs), as a method gets them. */
+static PyObject *
+call_aio(const char *function, PyObject *self, PyObject *const *args, Py_ssize_t nargs,
+         PyObject *kwnames)
+{
+    PyObject *aio = PyImport_ImportModule("subinterpreters.aio");
+    PyObject *func = aio == NULL ? NULL : PyObject_GetAttrString(aio, function);
+    Py_ssize_t count = nargs + (kwnames == NULL ? 0 : PyTuple_GET_SIZE(kwnames));
+    PyObject **all = func == NULL ? NULL : PyMem_New(PyObject *, (size_t)count + 1);
+    PyObject *result = NULL;
+    if (all != NULL) {
+        all[0] = self;
+        for (Py_ssize_t i = 0; i < count; i++) {
+            all[i + 1] = args[i];
+        }
+        result = PyObject_Vectorcall(func, all, (size_t)nargs + 1, kwnames);
+        PyMem_Free(all);
+    }
+    else if (func != NULL) {
+        PyErr_NoMemory();
+    }
+    Py_XDECREF(func);
+    Py_XDECREF(aio);
+    return result;
+}
+
 PyObject *
 sipy_queue_get_async(PyObject *self, PyObject *Py_UNUSED(ignored))
 {
-    return sipy_aio_call("get_from", self, NULL, 0, NULL);
+    return call_aio("get_from", self, NULL, 0, NULL);
 }
 
 PyObject *
 sipy_queue_put_async(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
                      PyObject *kwnames)
 {
-    return sipy_aio_call("put_into", self, args, nargs, kwnames);
+    return call_aio("put_into", self, args, nargs, kwnames);
 }

@@ -17,4 +17,15 @@ sipy_queue_channel(PyObject *queue);
 void
 sipy_queues_owner_gone(int64_t interp_id);
 
+/* --- queue_async.c ------------------------------------------------------------------- */
+
+PyObject *
+sipy_queue_get_async(PyObject *self, PyObject *ignored);
+PyObject *
+sipy_queue_put_async(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
+                     PyObject *kwnames);
+/* _watch(put, outbox, future) */
+PyObject *
+sipy_queue_watch(PyObject *self, PyObject *const *args, Py_ssize_t nargs);
+
 #endif /* SIPY_QUEUES_H */

@@ -4,7 +4,6 @@
  * and interpreter; the channel lives as long as any such object, or an item that carries
  * one, does. An item is an image behind a si_item, in one block of raw memory.
  */
-#include "binding/aio.h"
 #include "binding/args.h"
 #include "binding/crossers.h"
 #include "binding/interrupt.h"
