@@ -151,12 +151,11 @@ static PyMethodDef close_all_def = {
     "close_all_interpreters", close_all, METH_NOARGS,
     "Close every interpreter that is left, as the process exits."};
 
-/* Attached to the main interpreter. -> 0 | -1 with an exception */
-static int
-register_here(void)
+int
+sipy_at_exit(PyMethodDef *def, PyObject *self)
 {
     PyObject *atexit = PyImport_ImportModule("atexit");
-    PyObject *hook = atexit == NULL ? NULL : PyCFunction_New(&close_all_def, NULL);
+    PyObject *hook = atexit == NULL ? NULL : PyCFunction_New(def, self);
     PyObject *done =
         hook == NULL ? NULL : PyObject_CallMethod(atexit, "register", "O", hook);
     Py_XDECREF(done);
@@ -168,7 +167,7 @@ register_here(void)
 static int
 register_later(void *Py_UNUSED(arg))
 {
-    if (register_here() < 0) {
+    if (sipy_at_exit(&close_all_def, NULL) < 0) {
         PyErr_WriteUnraisable(NULL);
     }
     return 0;
@@ -182,7 +181,7 @@ sipy_exit_hook_register(void)
         return 0;
     }
     int result = PyInterpreterState_Get() == PyInterpreterState_Main()
-                     ? register_here()
+                     ? sipy_at_exit(&close_all_def, NULL)
                      : Py_AddPendingCall(register_later, NULL);
     if (result < 0) {
         si_store_release(&hook_registered, 0);

@@ -113,20 +113,6 @@ last_atexit(PyObject *Py_UNUSED(self), PyObject *Py_UNUSED(args))
 
 static PyMethodDef last_atexit_def = {"last_atexit", last_atexit, METH_NOARGS, NULL};
 
-/* What is registered later is called earlier. -> 0 | -1 with an exception */
-static int
-register_last_atexit(void)
-{
-    PyObject *atexit = PyImport_ImportModule("atexit");
-    PyObject *function = atexit == NULL ? NULL : PyCFunction_New(&last_atexit_def, NULL);
-    PyObject *done =
-        function == NULL ? NULL : PyObject_CallMethod(atexit, "register", "O", function);
-    Py_XDECREF(done);
-    Py_XDECREF(function);
-    Py_XDECREF(atexit);
-    return done == NULL ? -1 : 0;
-}
-
 /* --- create ------------------------------------------------------------------------ */
 
 static const PyInterpreterConfig isolated = {
@@ -181,7 +167,7 @@ static int
 furnish(sipy_interp *interp, const sipy_image *path, bool private_copies)
 {
     if (sipy_compat_after_create() < 0 || settle(interp) < 0 ||
-        register_last_atexit() < 0) {
+        sipy_at_exit(&last_atexit_def, NULL) < 0) {
         return -1;
     }
     PyObject *list = sipy_decode(interp->home->transfer, path);

@@ -67,6 +67,11 @@ sipy_creation_is_over(void);
 void
 sipy_creation_fork_done(void);
 
+/* Has the atexit module of the interpreter that is attached call def with self, before all
+ * that was registered earlier. -> 0 | -1 with an exception */
+int
+sipy_at_exit(PyMethodDef *def, PyObject *self);
+
 /* Sees to it that all interpreters are closed when the process exits: registers an
  * atexit function in the main interpreter. Attached. -> 0 | -1 with an exception */
 int

@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "binding/compat/compat_module.h"
+#include "binding/lifecycle.h"
 #include "binding/loader/copy.h"
 #include "binding/loader/needed.h"
 #include "core/base/alloc.h"
@@ -143,18 +144,10 @@ static PyMethodDef last_atexit_def = {"last_atexit", last_atexit, METH_NOARGS, N
 static int
 register_atexit(sipy_loader *loader, PyObject *capsule)
 {
-    if (loader->atexit_registered) {
-        return 0;
+    if (!loader->atexit_registered) {
+        loader->atexit_registered = sipy_at_exit(&last_atexit_def, capsule) == 0;
     }
-    PyObject *function = PyCFunction_New(&last_atexit_def, capsule);
-    PyObject *atexit = function ? PyImport_ImportModule("atexit") : NULL;
-    PyObject *result =
-        atexit ? PyObject_CallMethod(atexit, "register", "O", function) : NULL;
-    Py_XDECREF(function);
-    Py_XDECREF(atexit);
-    Py_XDECREF(result);
-    loader->atexit_registered = result != NULL;
-    return result != NULL ? 0 : -1;
+    return loader->atexit_registered ? 0 : -1;
 }
 
 static PyObject *
