@@ -114,7 +114,7 @@ sipy__dec_code(sipy_decoder *d)
     si_block *blob;
     sipy_functions *fs = sipy__functions(d->t);
     if (fs == NULL || !dec_has(d, 1) || *d->p++ != TAG_CODE ||
-        sipy__dec_by_id(d, &id, &blob) < 0 || blob == NULL) {
+        sipy__dec_by_id(d, TAG_CODE, &id, &blob) < 0 || blob == NULL) {
         return PyErr_Occurred() ? NULL : sipy__damaged(d);
     }
     record *r = sipy__record_by_id(fs, id);

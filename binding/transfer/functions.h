@@ -132,9 +132,10 @@ sipy__blob_new(sipy_image *image);
 int
 sipy__enc_by_id(sipy_encoder *e, PyObject *obj, unsigned tag, uint64_t id, si_block *blob);
 
-/* Reads id and blob; *blob is borrowed, NULL if none was written. */
+/* Reads id and blob behind a tag; *blob is borrowed, NULL if none was written. A blob of
+ * the other sort (code, or a description) is damage. */
 int
-sipy__dec_by_id(sipy_decoder *d, uint64_t *id, si_block **blob);
+sipy__dec_by_id(sipy_decoder *d, unsigned tag, uint64_t *id, si_block **blob);
 
 /* What has an id and was described once: as it is known here, or else as receive makes it
  * from the description. where completes the message of a RecursionError.

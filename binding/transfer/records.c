@@ -355,6 +355,18 @@ drop_blob(void *ptr)
     si_block_drop(ptr);
 }
 
+/* The same for marshalled code: by its function a hold tells what it holds. */
+static void
+drop_code(void *ptr)
+{
+    drop_blob(ptr);
+}
+
+static void (*dropper_of(unsigned tag))(void *ptr)
+{
+    return tag == TAG_CODE ? drop_code : drop_blob;
+}
+
 si_block *
 sipy__blob_new(sipy_image *image)
 {
@@ -399,7 +411,7 @@ sipy__enc_by_id(sipy_encoder *e, PyObject *obj, unsigned tag, uint64_t id, si_bl
     }
     uint32_t number = e->image->hold_count;
     si_block_hold(blob);
-    if (sipy_image_hold(e->image, blob, drop_blob) < 0) {
+    if (sipy_image_hold(e->image, blob, dropper_of(tag)) < 0) {
         si_block_drop(blob);
         return -1;
     }
@@ -408,7 +420,7 @@ sipy__enc_by_id(sipy_encoder *e, PyObject *obj, unsigned tag, uint64_t id, si_bl
 }
 
 int
-sipy__dec_by_id(sipy_decoder *d, uint64_t *id, si_block **blob)
+sipy__dec_by_id(sipy_decoder *d, unsigned tag, uint64_t *id, si_block **blob)
 {
     uint64_t number;
     *blob = NULL;
@@ -419,7 +431,7 @@ sipy__dec_by_id(sipy_decoder *d, uint64_t *id, si_block **blob)
     memcpy(id, d->p, 8);
     d->p += 8;
     if (dec_varint(d, &number) < 0 || number > d->hold_count ||
-        (number > 0 && d->holds[number - 1].drop != drop_blob)) {
+        (number > 0 && d->holds[number - 1].drop != dropper_of(tag))) {
         sipy__damaged(d);
         return -1;
     }
@@ -436,7 +448,7 @@ sipy__dec_described(sipy_decoder *d, const char *where,
     uint64_t id;
     si_block *blob;
     sipy_functions *fs = sipy__functions(d->t);
-    if (fs == NULL || sipy__dec_by_id(d, &id, &blob) < 0) {
+    if (fs == NULL || sipy__dec_by_id(d, TAG_FUNCTION, &id, &blob) < 0) {
         return NULL;
     }
     record *r = sipy__record_by_id(fs, id);
