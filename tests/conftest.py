@@ -25,12 +25,20 @@ def pytest_addoption(parser):
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "slow: takes long; runs with --slow only")
+    config.addinivalue_line(
+        "markers", "unsanitized(reason): cannot be run under AddressSanitizer"
+    )
     # Jobs that a shell starts in the background ignore Ctrl-C; our scripts must not.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(config, items):
+    if "libasan" in os.environ.get("LD_PRELOAD", ""):
+        for item in items:
+            for mark in item.iter_markers("unsanitized"):
+                reason = f"under AddressSanitizer: {mark.args[0]}"
+                item.add_marker(pytest.mark.skip(reason=reason))
     if config.getoption("--slow"):
         return
     skip = pytest.mark.skip(reason="slow: run with --slow")

@@ -13,6 +13,7 @@ def test_exported_memory_outlives_its_interpreter(interp, size):
     assert view[0] == 7
 
 
+@pytest.mark.unsanitized("CPython's own allocator is not used")
 def test_memory_without_living_objects_is_returned(script, modules):
     """A C variable keeps a few objects in every arena alive; 8 MB around them go."""
     out = script.ok(

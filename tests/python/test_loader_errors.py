@@ -158,6 +158,7 @@ TRY_TWICE = """
     """
 
 
+@pytest.mark.unsanitized("its library has to be preloaded first")
 def test_no_anonymous_files(script, modules, compile_c, tmp_path):
     shim = tmp_path / "shim.c"
     shim.write_text(NO_MEMFD)

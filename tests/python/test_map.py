@@ -465,6 +465,7 @@ def test_a_progress_bar_only_on_a_terminal(work: Path) -> None:
     # Without a terminal: test_a_function_of_lines and others see no errors at all.
 
 
+@pytest.mark.unsanitized("freed memory is kept in quarantine")
 def test_memory_stays_flat(work: Path) -> None:
     # The function is slower than the reader; without a bound, the whole input would
     # wait in memory.

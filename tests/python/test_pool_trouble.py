@@ -139,6 +139,7 @@ def test_interrupting_at_any_moment(pool):
     assert pool.submit(abs, -1).result(LIMIT) == 1
 
 
+@pytest.mark.unsanitized("it needs more memory than the limit")
 def test_memory_that_runs_out(script):
     source = """
         import resource

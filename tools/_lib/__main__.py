@@ -14,6 +14,8 @@ COMMANDS = {
     "test": commands.test,
     "lint": commands.lint,
     "packages": commands.packages,
+    "sanitized": commands.sanitized,
+    "fuzz": commands.fuzz,
     "ci": commands.ci,
     "clean": commands.clean,
 }
@@ -26,7 +28,7 @@ def main() -> int:
         return COMMANDS[sys.argv[1]](sys.argv[2:])
     except ToolError as error:
         print(f"tools: {error}", file=sys.stderr, flush=True)
-        if sys.argv[1] in ("test", "lint", "packages", "ci"):
+        if sys.argv[1] not in ("py", "clean"):
             print(f"\n{Outcome(failed=1)}")
         return 1
     except KeyboardInterrupt:

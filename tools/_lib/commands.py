@@ -1,4 +1,4 @@
-"""The commands: py, test, lint, packages, ci. Each returns its exit status."""
+"""The commands of tools/, and ci. Each returns its exit status."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Sequence
 
+import fuzzing
 import machine
 import rootfs
 import suites
@@ -34,6 +35,18 @@ Check real packages in several interpreters: {checked},
 on each CPython VERSION (without any: all supported ones that the machine has). With
 --table check and measure all that tests/packages/requirements.txt names (or each
 PACKAGE), which takes an hour, and write the table of docs/guide/packages.md."""
+
+SANITIZED_USAGE = """\
+usage: tools/sanitized [VERSION...]
+Run the Python tests with core and binding built under AddressSanitizer and
+UndefinedBehaviorSanitizer, on each CPython VERSION (without any: the newest that the
+machine has)."""
+
+FUZZ_USAGE = """\
+usage: tools/fuzz [--seconds N] [TARGET...]
+Give damaged and random bytes to what reads them, N seconds (60) each: {targets}.
+Inputs that do harm are left in .work/fuzz, beside what each run found."""
+FUZZ_SECONDS = 60
 
 # The conventions need to hold once, not once per version: see lint.
 ALL_TESTS = ["--ignore=tests/lint", "tests"]
@@ -95,6 +108,33 @@ def packages(arguments: Sequence[str]) -> int:
     return _conclude(total)
 
 
+def sanitized(arguments: Sequence[str]) -> int:
+    versions = list(arguments)
+    if any(version.startswith("-") for version in versions):
+        print(SANITIZED_USAGE)
+        return 0 if versions[0] in ("-h", "--help") else 2
+    total = Outcome()
+    for version in versions or _machine_versions()[-1:]:
+        _check(version)
+        _sanitized(version, total)
+    return _conclude(total)
+
+
+def fuzz(arguments: Sequence[str]) -> int:
+    targets, seconds = list(arguments), FUZZ_SECONDS
+    if targets[:1] == ["--seconds"] and len(targets) > 1 and targets[1].isdecimal():
+        seconds = int(targets[1])
+        del targets[:2]
+    if not set(targets) <= set(fuzzing.TARGETS):
+        print(FUZZ_USAGE.format(targets=", ".join(fuzzing.TARGETS)))
+        return 0 if targets[0] in ("-h", "--help") else 2
+    total = Outcome()
+    environment = _ready(_machine_versions()[-1], total)
+    if environment is not None:
+        _fuzz(environment, targets or fuzzing.TARGETS, seconds, total)
+    return _conclude(total)
+
+
 def ci(arguments: Sequence[str]) -> int:
     """All that must hold: see .ci/run."""
     total = Outcome()
@@ -110,6 +150,7 @@ def ci(arguments: Sequence[str]) -> int:
         suites.heading(f"CPython {version}")
         missing = f"CPython {version} is not installed on this machine"
         total.add(suites.report(f"tests {version}", skip(missing)))
+    fuzzing.compiler()  # clang, which the C tests and the conventions use if it is there
     ready = _test_versions(on_machine, ALL_TESTS, total)
     builders = ready[-1:]
     for environment in builders:
@@ -120,6 +161,8 @@ def ci(arguments: Sequence[str]) -> int:
     for environment in builders:
         _core(environment, "asan", total)
         _core(environment, "tsan", total)
+        _sanitized(environment.version, total)
+        _fuzz(environment, fuzzing.TARGETS, FUZZ_SECONDS, total)
     _lint(on_machine[-1], [], total)
     for environment in ready:
         suites.heading(f"examples on CPython {environment.version}")
@@ -158,6 +201,23 @@ def _core(environment: Environment, kind: str, total: Outcome) -> None:
     total.add(suites.run_core(environment, kind))
 
 
+def _sanitized(version: str, total: Outcome) -> None:
+    suites.heading(f"Python tests on CPython {version}, asan")
+    environment = _ready(version, total, sanitized=True)
+    if environment is not None:
+        start = time.monotonic()
+        total.add(suites.run_sanitized(environment))
+        print(f"   in {time.monotonic() - start:.0f} s", flush=True)
+
+
+def _fuzz(
+    environment: Environment, targets: Sequence[str], seconds: int, total: Outcome
+) -> None:
+    for target in targets:
+        suites.heading(f"fuzzing {target}, {seconds} s")
+        total.add(suites.run_fuzzing(environment, target, seconds))
+
+
 def _lint(version: str, arguments: Sequence[str], total: Outcome) -> None:
     suites.heading("conventions")
     environment = _ready(version, total, "lint")
@@ -191,9 +251,11 @@ def _table(arguments: Sequence[str]) -> int:
     return subprocess.run(command, check=False).returncode
 
 
-def _ready(version: str, total: Outcome, *groups: str) -> Environment | None:
+def _ready(
+    version: str, total: Outcome, *groups: str, sanitized: bool = False
+) -> Environment | None:
     """The environment, set up; a set-up that fails counts as one failed test."""
-    environment = Environment(version)
+    environment = Environment(version, sanitized)
     try:
         environment.ensure(["test", *groups])
     except ToolError as error:

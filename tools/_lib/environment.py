@@ -28,16 +28,31 @@ SOURCE_FILES = (
     "LICENSE",
 )
 
+SANITIZE = (
+    *("-Db_sanitize=address,undefined", "-Db_lundef=false"),
+    "-Dbuildtype=debugoptimized",
+)
+# CPython itself leaks at its exit. What is freed is freed to the C library, so that
+# AddressSanitizer sees every use of it; and it must be asked before the package loads.
+SANITIZERS = {
+    "ASAN_OPTIONS": "detect_leaks=0:allocator_may_return_null=1:handle_abort=0",
+    "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1",
+    "PYTHONMALLOC": "malloc",
+}
+
 
 @dataclass
 class Environment:
     version: str
+    # The package is built with AddressSanitizer and UndefinedBehaviorSanitizer.
+    sanitized: bool = False
 
     def __post_init__(self) -> None:
-        self.folder = WORK / f"venv-{self.version}"
+        self.name = self.version + ("-asan" if self.sanitized else "")
+        self.folder = WORK / f"venv-{self.name}"
         self.python = str(self.folder / "bin" / "python")
-        self.build = WORK / f"build-{self.version}"
-        self.log = WORK / "log" / f"setup-{self.version}.log"
+        self.build = WORK / f"build-{self.name}"
+        self.log = WORK / "log" / f"setup-{self.name}.log"
 
     # -- Use ---------------------------------------------------------------------
 
@@ -60,6 +75,14 @@ class Environment:
         """BASE with the environment's programs first on PATH."""
         path = f"{self.folder}/bin{os.pathsep}{base.get('PATH', os.defpath)}"
         return {**base, "PATH": path, "VIRTUAL_ENV": str(self.folder)}
+
+    def test_variables(self, base: Mapping[str, str]) -> dict[str, str]:
+        """The same, to run tests with; where they are sanitized, so is each process."""
+        variables = self.variables(base)
+        if self.sanitized:
+            library = _sanitizer_library()
+            variables.update(SANITIZERS, LD_PRELOAD=library)
+        return variables
 
     @property
     def in_rootfs(self) -> bool:
@@ -152,7 +175,7 @@ class Environment:
 
     def _needs_maker(self, group: str) -> Callable[[], None]:
         def make() -> None:
-            progress(f"{self.version}: installing what building and '{group}' need")
+            progress(f"{self.name}: installing what building and '{group}' need")
             lister = str(CHECKOUT / "tools" / "_lib" / "needs.py")
             needs = subprocess.run(
                 self.command([lister, str(CHECKOUT / "pyproject.toml"), group]),
@@ -174,7 +197,7 @@ class Environment:
         return _digest(files, [*settings, *self._meson_options()])
 
     def _install_package(self) -> None:
-        progress(f"{self.version}: building and installing the package")
+        progress(f"{self.name}: building and installing the package")
         options = [f"-Csetup-args={option}" for option in self._meson_options()]
         self._log(
             [
@@ -186,7 +209,8 @@ class Environment:
 
     def _meson_options(self) -> list[str]:
         # A newer compiler's new warning must not keep a user from building.
-        return [f"-Dwerror={'true' if in_ci() else 'false'}"]
+        werror = f"-Dwerror={'true' if in_ci() else 'false'}"
+        return [werror, *SANITIZE] if self.sanitized else [werror]
 
     def _log(self, arguments: Sequence[str], program: str = "") -> None:
         env = self.variables(os.environ)
@@ -199,9 +223,18 @@ class Environment:
         try:
             run_logged(self.command(arguments, program), self.log, env)
         except ToolError as error:
-            raise ToolError(
-                f"{error}\nset-up of CPython {self.version} failed"
-            ) from None
+            raise ToolError(f"{error}\nset-up of CPython {self.name} failed") from None
+
+
+def _sanitizer_library() -> str:
+    """Where gcc's AddressSanitizer is; it has to be loaded first."""
+    done = subprocess.run(
+        ["gcc", "-print-file-name=libasan.so"], stdout=subprocess.PIPE, text=True
+    )
+    library = done.stdout.strip()
+    if not os.path.isabs(library):
+        raise ToolError("gcc has no libasan.so; on Debian: apt-get install libasan8")
+    return library
 
 
 def _source_files(folder: Path) -> Iterator[Path]:

@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import fuzzing
 import machine
 import wheels
 from common import CHECKOUT, WORK, ToolError, remove, run_group
@@ -18,6 +19,8 @@ PYTEST_LIMIT = 20 * 60
 # So many failures may be a busy machine's doing (a time limit, a clock): each is tried
 # once more, alone, and told. More are no accident.
 FEW_FAILURES = 3
+# Of the other folders some measure memory, some fail allocations, some take long.
+SANITIZED_TESTS = ["tests/python", "tests/shutdown"]
 CORE_LIMIT = 15 * 60
 EXAMPLE_LIMIT = 120
 
@@ -125,6 +128,27 @@ def run_packages(environment: Environment) -> Outcome:
     return run_pytest(environment, name, ["tests/packages"], settings)
 
 
+def run_sanitized(environment: Environment) -> Outcome:
+    """Run the Python tests with core and binding under ASan and UBSan."""
+    name = f"sanitized {environment.version}"
+    return run_pytest(environment, name, SANITIZED_TESTS)
+
+
+def run_fuzzing(environment: Environment, target: str, seconds: int) -> Outcome:
+    """Fuzz TARGET for SECONDS: one test."""
+    name = f"fuzzing {target}"
+    clang = fuzzing.compiler()
+    if clang is None:
+        return report(name, skip("no clang with libFuzzer (libclang-rt-N-dev)"))
+    if environment.in_rootfs:
+        return report(name, skip("fuzzing needs a CPython of the machine itself"))
+    try:
+        problem = fuzzing.run(environment, clang, target, seconds)
+    except ToolError as error:
+        problem = str(error)
+    return failure(name, problem) if problem else report(name, Outcome(passed=1))
+
+
 def run_examples(environment: Environment) -> Outcome:
     """Run every example as it says; it passes when it ends with exit status 0."""
     outcome = Outcome()
@@ -163,7 +187,7 @@ def _cmocka() -> bool:
 
 
 def _variables(environment: Environment) -> dict[str, str]:
-    env = environment.variables(os.environ)
+    env = environment.test_variables(os.environ)
     # A user's own settings of Python would change what is tested.
     for name in ("PYTHONUNBUFFERED", "PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP"):
         env.pop(name, None)

@@ -1,4 +1,4 @@
-/* testing.c — the engine alone, as a module that tests and benchmarks load.
+/* engine_module.c — the engine alone, as a module that tests and benchmarks load.
  *
  * Not part of the package. Each interpreter that imports it has its own engine; images
  * travel as addresses, so that two interpreters can exchange them through the stdlib.
@@ -83,7 +83,7 @@ t_free(PyObject *module, PyObject *arg)
     Py_RETURN_NONE;
 }
 
-/* The bytes of an image, to be damaged and decoded again without its holds. */
+/* The bytes of an image, to be damaged and decoded again. */
 static PyObject *
 t_dump(PyObject *module, PyObject *obj)
 {
@@ -97,12 +97,14 @@ t_dump(PyObject *module, PyObject *obj)
     return bytes;
 }
 
+/* load(image, packet=0): the value of those bytes, with the holds of a packet, or none. */
 static PyObject *
-t_load(PyObject *module, PyObject *arg)
+t_load(PyObject *module, PyObject *args)
 {
-    char *data;
+    const char *data;
     Py_ssize_t size;
-    if (PyBytes_AsStringAndSize(arg, &data, &size) < 0) {
+    unsigned long long donor = 0;
+    if (!PyArg_ParseTuple(args, "y#|K", &data, &size, &donor)) {
         return NULL;
     }
     sipy_image image;
@@ -113,7 +115,14 @@ t_load(PyObject *module, PyObject *arg)
     }
     memcpy(image.data, data, (size_t)size);
     image.len = image.cap = (size_t)size;
+    if (donor != 0) {
+        const sipy_packet *packet = sipy_packet_behind((void *)(uintptr_t)donor, 16);
+        image.holds = packet->holds;
+        image.hold_count = (uint32_t)packet->hold_count;
+    }
     PyObject *obj = sipy_decode(state(module)->t, &image);
+    image.holds = NULL; /* the packet's own */
+    image.hold_count = 0;
     sipy_image_fini(&image);
     return obj;
 }
@@ -250,7 +259,7 @@ static PyMethodDef methods[] = {
     {"decode", t_decode, METH_O, NULL},
     {"free", t_free, METH_O, NULL},
     {"dump", t_dump, METH_O, NULL},
-    {"load", t_load, METH_O, NULL},
+    {"load", t_load, METH_VARARGS, NULL},
     {"roundtrip", t_roundtrip, METH_VARARGS, NULL},
     {"call", (PyCFunction)(void (*)(void))t_call, METH_FASTCALL | METH_KEYWORDS, NULL},
     {"encode_call", (PyCFunction)(void (*)(void))t_encode_call,
