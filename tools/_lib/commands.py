@@ -150,7 +150,7 @@ def ci(arguments: Sequence[str]) -> int:
         suites.heading(f"CPython {version}")
         missing = f"CPython {version} is not installed on this machine"
         total.add(suites.report(f"tests {version}", skip(missing)))
-    fuzzing.compiler()  # clang, which the C tests and the conventions use if it is there
+    fuzzing.compiler()  # the C tests and the conventions use clang if it is there
     ready = _test_versions(on_machine, ALL_TESTS, total)
     builders = ready[-1:]
     for environment in builders:
