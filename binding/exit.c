@@ -115,6 +115,18 @@ await_endings(int64_t deadline_ns)
     return over;
 }
 
+/* Destructors of the main interpreter's own objects run as they do without us. A thread
+ * that is left there (a daemon) may be sending something: then they run late. */
+static void
+retire_here(const sipy_interp *here)
+{
+    PyThreadState *first = PyInterpreterState_ThreadHead(here->native);
+    if (here->home != NULL && first == PyThreadState_Get() &&
+        PyThreadState_Next(first) == NULL) {
+        sipy_home_retire(here->home);
+    }
+}
+
 static PyObject *
 close_all(PyObject *Py_UNUSED(self), PyObject *Py_UNUSED(args))
 {
@@ -138,6 +150,9 @@ close_all(PyObject *Py_UNUSED(self), PyObject *Py_UNUSED(args))
     si_free(list);
     all &= await_endings(limits.give_up_ns);
     sipy_compat_keep_parsers();
+    if (here != NULL) {
+        retire_here(here);
+    }
     sipy_interp_drop(here);
     if (!all) {
         /* A thread is stuck in C inside one, or cannot be joined. CPython aborts (3.12,

@@ -34,7 +34,9 @@ fill(sipy_home *home)
     if (sys_module == NULL) {
         return -1;
     }
-    home->main_ns = Py_NewRef(PyModule_GetDict(main_module));
+    if (home->interp->origin == SIPY_OURS) {
+        home->main_ns = Py_NewRef(PyModule_GetDict(main_module));
+    }
     home->sys_ns = Py_NewRef(PyModule_GetDict(sys_module));
     Py_DECREF(sys_module);
     home->name_stdout = PyUnicode_InternFromString("stdout");
@@ -100,6 +102,14 @@ sipy_home_make(sipy_interp *interp)
     }
     interp->home = home;
     return 0;
+}
+
+void
+sipy_home_retire(sipy_home *home)
+{
+    sipy_sources_clear(&home->sources);
+    Py_CLEAR(home->main_ns);
+    sipy_transfer_forget(home->transfer);
 }
 
 void

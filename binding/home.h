@@ -17,7 +17,7 @@
 struct sipy_home {
     sipy_interp *interp;   /* whose home it is; not a reference, it owns us */
     sipy_state *state;     /* of our module there, or NULL while it is not imported */
-    PyObject *main_ns;     /* __main__.__dict__ */
+    PyObject *main_ns;     /* __main__.__dict__ of one of ours, until it ends */
     PyObject *sys_ns;      /* sys.__dict__ */
     PyObject *name_stdout; /* interned strings */
     PyObject *name_stderr;
@@ -37,6 +37,12 @@ struct sipy_home {
  * Imports nothing. -> 0 | -1 with an exception */
 int
 sipy_home_make(sipy_interp *interp);
+
+/* Lets go of all that code in __main__ may own, before CPython tears the modules down:
+ * destructors then run as they do without us. Nothing may be run there afterwards, but
+ * values may still cross. Attached to its interpreter; runs destructors. */
+void
+sipy_home_retire(sipy_home *home);
 
 /* Drops everything and frees the home. Attached to its interpreter; runs destructors. */
 void

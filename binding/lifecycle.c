@@ -98,7 +98,8 @@ last_atexit(PyObject *Py_UNUSED(self), PyObject *Py_UNUSED(args))
         Py_RETURN_NONE;
     }
     /* Called by Python code, by atexit._run_exitfuncs, it means no end. */
-    if (PyEval_GetFrame() == NULL && si_gate_close(&interp->gate, false) == SI_OK) {
+    bool ends = PyEval_GetFrame() == NULL;
+    if (ends && si_gate_close(&interp->gate, false) == SI_OK) {
         Py_BEGIN_ALLOW_THREADS
         while (si_gate_drain(&interp->gate, SI_FOREVER) != SI_OK) {
             /* A signal: its handler runs in the main interpreter. */
@@ -106,6 +107,9 @@ last_atexit(PyObject *Py_UNUSED(self), PyObject *Py_UNUSED(args))
         Py_END_ALLOW_THREADS
         sipy_slots_clear(interp, sipy_slot_of(interp, PyThreadState_Get()));
         si_gate_end(&interp->gate);
+    }
+    if (ends && interp->home != NULL) {
+        sipy_home_retire(interp->home);
     }
     sipy_interp_drop(interp);
     Py_RETURN_NONE;

@@ -220,6 +220,17 @@ sipy__record_end(sipy_functions *fs, record *r)
     free_record(r);
 }
 
+/* Of a chain of unlinked ones. */
+static void
+free_records(record *gone)
+{
+    while (gone != NULL) {
+        record *next = gone->next_by_id;
+        free_record(gone);
+        gone = next;
+    }
+}
+
 /* Unlinks what can go: all dead records, and if that is not enough the longest unused
  * one. Only then are they ended, which may run any code. */
 static void
@@ -249,10 +260,29 @@ make_room(sipy_functions *fs)
         oldest->next_by_id = gone;
         gone = oldest;
     }
-    while (gone != NULL) {
-        record *next = gone->next_by_id;
-        free_record(gone);
-        gone = next;
+    free_records(gone);
+}
+
+void
+sipy_transfer_forget(sipy_transfer *t)
+{
+    sipy_functions *fs = t->functions;
+    record *gone = NULL;
+    for (size_t i = 0; fs != NULL && i < RECORD_BUCKETS; i++) {
+        record *next;
+        for (record *r = fs->by_id[i]; r != NULL; r = next) {
+            next = r->next_by_id;
+            if (!r->pending) {
+                unlink_record(fs, r);
+                r->next_by_id = gone;
+                gone = r;
+            }
+        }
+    }
+    free_records(gone);
+    if (fs != NULL) {
+        PyDict_Clear(fs->namespaces);
+        PyDict_Clear(fs->bindings);
     }
 }
 

@@ -84,6 +84,12 @@ struct sipy_hooks {
 sipy_transfer *
 sipy_transfer_new(const sipy_hooks *hooks);
 
+/* Drops the functions, classes and values that the engine remembers, so that they end when
+ * the interpreter's own references do; what crosses afterwards is shipped anew. Attached to
+ * its interpreter, while no image is written or read there; runs destructors. */
+void
+sipy_transfer_forget(sipy_transfer *t);
+
 /* Drops all objects of the engine. Attached to its interpreter, before that ends; what
  * others still use of its memory stays alive. Idempotent. */
 void
