@@ -4,18 +4,18 @@
 #ifndef SIPY_INTERP_EXTRAS_H
 #define SIPY_INTERP_EXTRAS_H
 
+#include "binding/attributes.h"
 #include "binding/state.h"
 
 struct sipy_pool;
 
 typedef struct sipy_interpreter {
-    PyObject_HEAD
+    SIPY_OBJECT_HEAD
     sipy_state *state;   /* of the interpreter whose object this is */
     sipy_interp *interp; /* a reference and a handle, or NULL: no record (yet) */
     int64_t id;
     const char *whence;      /* where one without a record came from, in CPython's words */
     struct sipy_pool *tasks; /* of submit(), a reference; NULL until the first one */
-    PyObject *weakrefs;
 } sipy_interpreter;
 
 static inline sipy_interpreter *

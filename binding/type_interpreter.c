@@ -148,9 +148,7 @@ interpreter_dealloc(PyObject *op)
     PyTypeObject *type = Py_TYPE(op);
     sipy_interpreter *self = sipy_interpreter_of(op);
     sipy_interp *interp = self->interp;
-    if (self->weakrefs != NULL) {
-        PyObject_ClearWeakRefs(op);
-    }
+    sipy_attributes_drop(op);
     if (self->state != NULL) {
         sipy_known_forget(self->state->known_interpreters, self->id);
     }
@@ -525,13 +523,8 @@ static PyGetSetDef interpreter_getset[] = {
      NULL},
     {"whence", interpreter_get_whence, NULL, "Where the interpreter came from (str).",
      NULL},
+    SIPY_ATTRIBUTE_GETSET,
     {NULL, NULL, NULL, NULL, NULL},
-};
-
-static PyMemberDef interpreter_members[] = {
-    {"__weaklistoffset__", Py_T_PYSSIZET, offsetof(sipy_interpreter, weakrefs), Py_READONLY,
-     NULL},
-    {NULL, 0, 0, 0, NULL},
 };
 
 static PyType_Slot interpreter_slots[] = {
@@ -542,14 +535,16 @@ static PyType_Slot interpreter_slots[] = {
     {Py_tp_hash, interpreter_hash},
     {Py_tp_methods, interpreter_methods},
     {Py_tp_getset, interpreter_getset},
-    {Py_tp_members, interpreter_members},
+    {Py_tp_members, sipy_attribute_members},
+    {Py_tp_traverse, sipy_attributes_traverse},
+    {Py_tp_clear, sipy_attributes_clear},
     {0, NULL},
 };
 
 static PyType_Spec interpreter_spec = {
     .name = "subinterpreters.Interpreter",
     .basicsize = sizeof(sipy_interpreter),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,
+    .flags = SIPY_ATTRIBUTE_FLAGS,
     .slots = interpreter_slots,
 };
 

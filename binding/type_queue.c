@@ -5,6 +5,7 @@
  * one, does. An item is an image behind a si_item, in one block of raw memory.
  */
 #include "binding/args.h"
+#include "binding/attributes.h"
 #include "binding/crossers.h"
 #include "binding/interrupt.h"
 #include "binding/known.h"
@@ -17,10 +18,9 @@
 _Static_assert(sizeof(si_item) <= ITEM_HEADER, "the header of an item has grown");
 
 typedef struct queue_object {
-    PyObject_HEAD
+    SIPY_OBJECT_HEAD
     sipy_state *state;   /* of the interpreter whose object this is */
     si_channel *channel; /* a reference */
-    PyObject *weakrefs;
 } queue_object;
 
 static queue_object *
@@ -133,9 +133,7 @@ queue_dealloc(PyObject *self)
     PyTypeObject *type = Py_TYPE(self);
     queue_object *queue = as_queue(self);
     si_channel *channel = queue->channel;
-    if (queue->weakrefs != NULL) {
-        PyObject_ClearWeakRefs(self);
-    }
+    sipy_attributes_drop(self);
     if (channel != NULL) {
         sipy_known_forget(queue->state->known_queues, channel->entry.id);
         si_entry_drop(&channel->entry);
@@ -559,13 +557,8 @@ static PyGetSetDef queue_getset[] = {
     {"maxsize", queue_get_maxsize, NULL, "Items it can hold; 0 or less: any number.", NULL},
     {"unbounditems", queue_get_unbounditems, NULL,
      "What becomes of items whose interpreter ends, by default.", NULL},
+    SIPY_ATTRIBUTE_GETSET,
     {NULL, NULL, NULL, NULL, NULL},
-};
-
-static PyMemberDef queue_members[] = {
-    {"__weaklistoffset__", Py_T_PYSSIZET, offsetof(queue_object, weakrefs), Py_READONLY,
-     NULL},
-    {NULL, 0, 0, 0, NULL},
 };
 
 static PyType_Slot queue_slots[] = {
@@ -576,14 +569,16 @@ static PyType_Slot queue_slots[] = {
     {Py_tp_hash, queue_hash},
     {Py_tp_methods, queue_methods},
     {Py_tp_getset, queue_getset},
-    {Py_tp_members, queue_members},
+    {Py_tp_members, sipy_attribute_members},
+    {Py_tp_traverse, sipy_attributes_traverse},
+    {Py_tp_clear, sipy_attributes_clear},
     {0, NULL},
 };
 
 static PyType_Spec queue_spec = {
     .name = "subinterpreters.Queue",
     .basicsize = sizeof(queue_object),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,
+    .flags = SIPY_ATTRIBUTE_FLAGS,
     .slots = queue_slots,
 };
 

@@ -218,6 +218,19 @@ class TestHandle:
         assert Interpreter(0) is subinterpreters.get_main()
         assert Interpreter(False) is subinterpreters.get_main()
 
+    def test_takes_attributes(self, interp):
+        interp.tag = "parser"
+        assert interp.__dict__ == {"tag": "parser"}
+        assert Interpreter(interp.id).tag == "parser"
+
+    def test_a_cycle_through_it_is_collected(self):
+        interp = subinterpreters.create()
+        interp.me = interp
+        number = interp.id
+        del interp
+        gc.collect()
+        assert number not in [i.id for i in subinterpreters.list_all()]
+
     def test_int_subclass(self, interp):
         class Id(int):
             pass

@@ -80,6 +80,10 @@ class TestCreate:
 
 
 class TestHandle:
+    def test_takes_attributes(self, queue):
+        queue.tag = "results"
+        assert Queue(queue.id).tag == "results"
+
     def test_one_object_per_id(self, queue):
         assert Queue(queue.id) is queue
 
