@@ -52,7 +52,7 @@ encode_all(const sipy_state *state, sipy_home *home, PyObject *ns, bindings *out
     PyObject *value;
     for (Py_ssize_t i = 0; PyDict_Next(ns, &position, &name, &value); i++) {
         if (encode_name(home, name, &out->images[2 * i]) < 0 ||
-            sipy_check_shareable(state, value) < 0 ||
+            sipy_check_shareable(state, value, name) < 0 ||
             sipy_encode(home->transfer, value, SIPY_SYNC, &out->images[2 * i + 1]) < 0) {
             return -1;
         }

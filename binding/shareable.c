@@ -11,13 +11,39 @@ sipy_is_shareable(const sipy_state *state, PyObject *obj)
            (PyObject *)type == state->Queue;
 }
 
+/* Where the item that is looked at sits: in which tuples, from the inside out. */
+typedef struct place {
+    const struct place *outer; /* NULL: in the value itself */
+    Py_ssize_t index;
+} place;
+
+/* "name[1][0]" */
+static PyObject *
+describe(PyObject *name, const place *at)
+{
+    if (at == NULL) {
+        return PyUnicode_FromObject(name);
+    }
+    PyObject *outer = describe(name, at->outer);
+    PyObject *text = NULL;
+    if (outer != NULL) {
+        text = PyUnicode_FromFormat("%U[%zd]", outer, at->index);
+        Py_DECREF(outer);
+    }
+    return text;
+}
+
 /* Raises NotShareableError for obj, caused by the exception that is set, if any. */
 static int
-refuse(const sipy_state *state, PyObject *obj)
+refuse(const sipy_state *state, PyObject *obj, PyObject *name, const place *at)
 {
     PyObject *cause = PyErr_GetRaisedException();
-    PyErr_Format(state->NotShareableError, "%R does not support cross-interpreter data",
-                 obj);
+    PyObject *where = describe(name, at);
+    if (where != NULL) {
+        PyErr_Format(state->NotShareableError,
+                     "%R does not support cross-interpreter data (at %U)", obj, where);
+        Py_DECREF(where);
+    }
     if (cause != NULL) {
         PyObject *error = PyErr_GetRaisedException();
         PyException_SetCause(error, cause); /* takes the reference */
@@ -27,27 +53,31 @@ refuse(const sipy_state *state, PyObject *obj)
 }
 
 static int
-check_items(const sipy_state *state, PyObject *tuple)
+check(const sipy_state *state, PyObject *obj, PyObject *name, const place *at);
+
+static int
+check_items(const sipy_state *state, PyObject *tuple, PyObject *name, const place *at)
 {
     if (Py_EnterRecursiveCall(" while checking what can be shared")) {
         return -1;
     }
     int result = 0;
     for (Py_ssize_t i = 0; result == 0 && i < PyTuple_GET_SIZE(tuple); i++) {
-        result = sipy_check_shareable(state, PyTuple_GET_ITEM(tuple, i));
+        const place item = {.outer = at, .index = i};
+        result = check(state, PyTuple_GET_ITEM(tuple, i), name, &item);
     }
     Py_LeaveRecursiveCall();
     return result;
 }
 
-int
-sipy_check_shareable(const sipy_state *state, PyObject *obj)
+static int
+check(const sipy_state *state, PyObject *obj, PyObject *name, const place *at)
 {
     if (!sipy_is_shareable(state, obj)) {
-        return refuse(state, obj);
+        return refuse(state, obj, name, at);
     }
     if (PyTuple_CheckExact(obj)) {
-        return check_items(state, obj);
+        return check_items(state, obj, name, at);
     }
     int overflow = 0;
     if (PyLong_CheckExact(obj)) {
@@ -55,7 +85,13 @@ sipy_check_shareable(const sipy_state *state, PyObject *obj)
     }
     if (overflow != 0) {
         PyErr_SetString(PyExc_OverflowError, "try sending as bytes");
-        return refuse(state, obj);
+        return refuse(state, obj, name, at);
     }
     return 0;
+}
+
+int
+sipy_check_shareable(const sipy_state *state, PyObject *obj, PyObject *name)
+{
+    return check(state, obj, name, NULL);
 }

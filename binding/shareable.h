@@ -9,8 +9,9 @@ bool
 sipy_is_shareable(const sipy_state *state, PyObject *obj);
 
 /* What prepare_main() takes: shareable down to the items of tuples, and no int of more
- * than 64 bits. -> 0 | -1 with NotShareableError that names the object */
+ * than 64 bits. -> 0 | -1 with NotShareableError that names the object and where in the
+ * value called name it sits. Attached; runs the repr of the object. */
 int
-sipy_check_shareable(const sipy_state *state, PyObject *obj);
+sipy_check_shareable(const sipy_state *state, PyObject *obj, PyObject *name);
 
 #endif /* SIPY_SHAREABLE_H */
