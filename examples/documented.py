@@ -1,4 +1,4 @@
-"""The example of the documentation of ``concurrent.interpreters``, word for word.
+"""The example of the documentation of ``concurrent.interpreters``: the same statements.
 
 Run it on any version of Python from 3.12 on:
 

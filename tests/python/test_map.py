@@ -205,6 +205,8 @@ def test_a_function_of_lines(work: Path) -> None:
 
 def test_paths_from_standard_input(work: Path) -> None:
     listed = b"one\nname with space\n"
+    for name in listed.decode().splitlines():
+        (work / name).touch()
     done = run(work, "work:identity", "work.py", "-", "bad.py", stdin=listed)
     assert done == (0, "work.py\none\nname with space\nbad.py\n", "")
 
@@ -313,6 +315,44 @@ def test_names_with_dots(work: Path) -> None:
     assert done == (0, "AB\n", "")
 
 
+def test_a_file_that_is_not_there_is_one_input(work: Path) -> None:
+    size = len((work / "work.py").read_text())
+    status, output, errors = run(work, "work:length", "work.py", "absent", "work.py")
+    assert (status, output) == (1, f"{size}\n{size}\n")
+    assert "absent: FileNotFoundError" in errors
+    status, output, errors = run(work, "--lines", "work:length", "absent", "work.py")
+    assert status == 1
+    assert "absent: cannot read: No such file" in errors
+
+
+def test_a_missing_path_fails_whatever_the_function_does(work: Path) -> None:
+    status, output, _ = run(work, "work:identity", "work.py", "absent", "--json")
+    documents = [json.loads(line) for line in output.splitlines()]
+    assert documents[0] == {"input": "work.py", "result": "work.py"}
+    assert documents[1]["input"] == "absent"
+    assert documents[1]["error"]["type"] == "FileNotFoundError"
+    assert status == 1
+
+
+@pytest.mark.parametrize(("closed", "status"), [("2>&-", 0), (">&-", 1)])
+def test_closed_standard_streams(work: Path, closed: str, status: int) -> None:
+    command = f'exec "$@" {closed}'
+    done = subprocess.run(
+        ["sh", "-c", command, "sh", *MAP, "work:identity", "work.py"],
+        cwd=work,
+        env=environment(),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+    )
+    assert done.returncode == status
+    if status == 0:
+        assert done.stdout == "work.py\n"
+    else:
+        assert done.stderr.endswith("cannot write: no standard output\n")
+
+
 @pytest.mark.parametrize(
     ("args", "problem"),
     [
@@ -325,7 +365,7 @@ def test_names_with_dots(work: Path) -> None:
         (["bad:f", "work.py"], "ZeroDivisionError"),
         (["leaving:f", "work.py"], "SystemExit"),
         (["interrupting:f", "work.py"], "KeyboardInterrupt"),
-        (["work:double", "work.py", "absent"], "no such file: absent"),
+        (["work:double", "absent", "gone"], "no such file: absent"),
         (["work:double", "--lines", "absent"], "no such file: absent"),
         (["work:double", "--lines", "."], "is a folder, not a file of lines: ."),
         (["work:double"], "INPUT"),

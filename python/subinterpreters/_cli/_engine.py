@@ -19,7 +19,7 @@ from typing import Any
 from subinterpreters.executor import Future, InterpreterPoolExecutor
 
 from ._inputs import Batch
-from ._worker import Failure, Part
+from ._worker import Failure, Job, Part
 
 #: What a batch should take: long against a hand-over, short against a patience.
 _BATCH_SECONDS = 0.02
@@ -30,27 +30,24 @@ _INTERRUPT_AGAIN_SECONDS = 0.05
 
 #: What a task returns: the fields of its Part, failures as tuples.
 _Raw = tuple[float, list[str | None], list[tuple[int, str, str, str]]]
-_Job = tuple[Batch, Future[_Raw]]
+_Pending = tuple[Batch, Future[_Raw]]
 
 
 class Engine:
-    """Calls the function *target* for batches of inputs in *workers* interpreters.
+    """Does *job* with batches of inputs in *workers* interpreters.
 
     Use: ``check()`` once, ``results()`` once, then ``stop()`` if it was left early.
     All methods are for one thread.
     """
 
-    def __init__(
-        self, target: str, workers: int, as_json: bool, chunk: int | None = None
-    ) -> None:
-        self._target = target
-        self._as_json = as_json
+    def __init__(self, job: Job, workers: int, chunk: int | None = None) -> None:
+        self._job = job
         self._fixed_length = chunk
         self._length = chunk or 1
         self._stopping = False
         self._pool = InterpreterPoolExecutor(workers, "map")
         self._current: Future[Any] | None = None
-        self._pending: queue.Queue[_Job | BaseException | None]
+        self._pending: queue.Queue[_Pending | BaseException | None]
         self._pending = queue.Queue(8 * workers)
 
     def check(self) -> str | None:
@@ -58,11 +55,11 @@ class Engine:
 
         Raises KeyboardInterrupt if Ctrl-C is pressed meanwhile.
         """
-        future = self._current = self._pool.submit(_call_check, self._target)
+        future = self._current = self._pool.submit(_call_check, self._job.target)
         # Not result(): a KeyboardInterrupt of the module is not one of the user.
         if (exc := future.exception()) is not None:
             what = str(exc.__cause__ or exc).partition("\n")[0]
-            return f"cannot load {self._target}: {what}"
+            return f"cannot load {self._job.target}: {what}"
         problem: str | None = future.result()
         return problem
 
@@ -77,11 +74,11 @@ class Engine:
         is exhausted.
         """
         threading.Thread(target=self._read, args=(batches,), daemon=True).start()
-        while (job := self._pending.get()) is not None:
-            if isinstance(job, BaseException):
+        while (next_one := self._pending.get()) is not None:
+            if isinstance(next_one, BaseException):
                 self.stop()
-                raise job
-            batch, future = job
+                raise next_one
+            batch, future = next_one
             part = self._finish(batch.inputs, future)
             self._adapt(part)
             yield batch, part
@@ -108,9 +105,7 @@ class Engine:
         return True
 
     def _submit(self, inputs: list[str]) -> Future[_Raw]:
-        future: Future[_Raw] = self._pool.submit(
-            _call_run_batch, self._target, inputs, self._as_json
-        )
+        future: Future[_Raw] = self._pool.submit(_call_run_batch, (*self._job,), inputs)
         return future
 
     def _adapt(self, part: Part) -> None:
@@ -138,9 +133,9 @@ class Engine:
             yield self._current
         try:
             while True:
-                job = self._pending.get_nowait()
-                if isinstance(job, tuple):
-                    yield job[1]
+                pending = self._pending.get_nowait()
+                if isinstance(pending, tuple):
+                    yield pending[1]
         except queue.Empty:
             pass
 
@@ -185,11 +180,11 @@ def _call_check(target: str) -> str | None:
     return check(target)
 
 
-def _call_run_batch(target: str, inputs: list[str], as_json: bool) -> _Raw:
+def _call_run_batch(job: tuple[str, bool, bool], inputs: list[str]) -> _Raw:
     try:
-        from subinterpreters._cli._worker import run_batch
+        from subinterpreters._cli._worker import Job, run_batch
 
-        seconds, texts, failures = run_batch(target, inputs, as_json)
+        seconds, texts, failures = run_batch(Job(*job), inputs)
     except BaseException:
         from subinterpreters._core import _retire_worker
 

@@ -29,17 +29,24 @@ class Batch:
         return self.inputs[position]
 
 
-def missing(arguments: list[str], lines: bool) -> str | None:
-    """Return a message about the first argument that names no input, or None."""
-    for path in arguments:
-        if path == "-":
-            continue
-        if not os.path.exists(path):
-            return f"no such file: {path}"
-        if lines and os.path.isdir(path):
-            return f"is a folder, not a file of lines: {path}"
-        if lines and not os.access(path, os.R_OK):
-            return f"may not be read: {path}"
+def nothing_to_do(arguments: list[str], lines: bool) -> str | None:
+    """Return what is wrong with the first argument if it is so with all, or None.
+
+    One of several that cannot be used is an input that fails.
+    """
+    problems = [_problem(path, lines) for path in arguments]
+    return problems[0] if all(problems) else None
+
+
+def _problem(path: str, lines: bool) -> str | None:
+    if path == "-":
+        return None
+    if not os.path.exists(path):
+        return f"no such file: {path}"
+    if lines and os.path.isdir(path):
+        return f"is a folder, not a file of lines: {path}"
+    if lines and not os.access(path, os.R_OK):
+        return f"may not be read: {path}"
     return None
 
 

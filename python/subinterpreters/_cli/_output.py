@@ -24,7 +24,9 @@ class Report:
         if isinstance(sys.stdout, io.TextIOWrapper):
             # Inputs that are not UTF-8 go out as they came in.
             sys.stdout.reconfigure(errors="surrogateescape")
-        self._bar = _progress_bar(total, in_bytes) if sys.stderr.isatty() else None
+        # Standard error may be closed: then nobody wants to hear of failures.
+        on_terminal = sys.stderr is not None and sys.stderr.isatty()
+        self._bar = _progress_bar(total, in_bytes) if on_terminal else None
 
     def add(self, batch: Batch, part: Part) -> None:
         """Report *part*, the outcome of *batch*."""

@@ -6,9 +6,18 @@ here: that work is done in parallel too, and any result can be printed.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
+
+
+class Job(NamedTuple):
+    """What to do with each input."""
+
+    target: str  #: the function, "module:name"
+    as_json: bool
+    are_paths: bool  #: an input is a file, which has to exist
 
 
 class Failure(NamedTuple):
@@ -45,19 +54,21 @@ def check(target: str) -> str | None:
     return None if callable(function) else f"{target} is not callable"
 
 
-def run_batch(target: str, inputs: list[str], as_json: bool) -> Part:
-    """Call the function *target* ("module:name") for each of *inputs*, in order.
+def run_batch(job: Job, inputs: list[str]) -> Part:
+    """Call the function of *job* for each of *inputs*, in order.
 
     Whatever the function raises becomes a Failure. After a KeyboardInterrupt the
     rest of the inputs is left to the caller, who knows whether to go on.
     """
-    function = _find(target)
+    function = _find(job.target)
     texts: list[str | None] = []
     failures: list[Failure] = []
     started = time.perf_counter()
     for position, item in enumerate(inputs):
         try:
-            texts.append(_text(item, function(item), as_json))
+            if job.are_paths:
+                os.stat(item)
+            texts.append(_text(item, function(item), job.as_json))
         except BaseException as exc:
             texts.append(None)
             failures.append(_failure(position, exc))

@@ -19,9 +19,9 @@ from pathlib import Path
 
 from ._engine import Engine
 from ._inputs import batches
-from ._worker import Part, run_batch
+from ._worker import Job, Part, run_batch
 
-_TARGET = "subinterpreters._cli.syntax:measure"
+_JOB = Job("subinterpreters._cli.syntax:measure", as_json=True, are_paths=True)
 #: Files that a process gets at a time; more, or fewer, was not faster.
 _PROCESS_CHUNK = 8
 
@@ -40,7 +40,7 @@ def main() -> None:
                 results = executor.map(_measure, files, chunksize=_PROCESS_CHUNK)
                 figures = _finish(started, results)
         case "interpreters":
-            engine = Engine(_TARGET, workers, as_json=True)
+            engine = Engine(_JOB, workers)
             source = batches(files, False, engine.batch_length)
             results = (part for _, part in engine.results(source))
             figures = _finish(started, results)
@@ -50,7 +50,7 @@ def main() -> None:
 
 
 def _measure(path: str) -> Part:
-    return run_batch(_TARGET, [path], True)
+    return run_batch(_JOB, [path])
 
 
 def _finish(started: float, parts: Iterable[Part]) -> tuple[float, int, str]:

@@ -10,8 +10,9 @@ from types import FrameType
 
 from ._arguments import Parser, count, default_workers
 from ._engine import Engine
-from ._inputs import batches, missing, total_size
+from ._inputs import batches, nothing_to_do, total_size
 from ._output import Report
+from ._worker import Job
 
 _DESCRIPTION = """\
 Call FUNCTION(input) for every input, in several interpreters at once, and print what
@@ -38,13 +39,19 @@ def map_inputs(args: list[str]) -> int:
     module, _, name = target.partition(":")
     if not module or not name:
         parser.error(f"not of the form MODULE:FUNCTION: {target}")
-    if problem := missing(options.inputs, options.lines):
+    if problem := nothing_to_do(options.inputs, options.lines):
         parser.error(problem)
+    if sys.stdout is None:
+        print(
+            f"{parser.prog}: error: cannot write: no standard output", file=sys.stderr
+        )
+        return 1
     _make_importable(os.getcwd())
     workers = options.workers or default_workers()
     if not options.lines and "-" not in options.inputs:
         workers = min(workers, len(options.inputs))
-    engine = Engine(target, workers, options.json, options.chunk)
+    job = Job(target, options.json, are_paths=not options.lines)
+    engine = Engine(job, workers, options.chunk)
     try:
         if problem := engine.check():
             engine.stop()
