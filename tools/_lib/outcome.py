@@ -16,6 +16,7 @@ class Outcome:
     passed: int = 0
     failed: int = 0
     skipped: int = 0
+    retried: int = 0  # of those that passed: the first attempt failed
     reasons: Counter[str] = field(default_factory=Counter)
 
     def __str__(self) -> str:
@@ -25,6 +26,7 @@ class Outcome:
         self.passed += other.passed
         self.failed += other.failed
         self.skipped += other.skipped
+        self.retried += other.retried
         self.reasons += other.reasons
 
     @property

@@ -7,7 +7,7 @@ ROOT = Path(__file__).resolve().parents[3]
 PRODUCT_C = ("core", "binding")
 ALL_C = (*PRODUCT_C, "tests/core")
 ALL_PYTHON = ("python", "tests", "tools", "benchmarks", "examples")
-SHELL_FOLDERS = ("tools", ".ci")
+SCRIPT_FOLDERS = ("tools", ".ci")
 
 
 def name(path):
@@ -47,18 +47,19 @@ def read(file):
     return (ROOT / file).read_text(encoding="utf-8")
 
 
-def shell_scripts():
-    """The files with a shebang of a shell."""
+def scripts(*interpreters):
+    """The files whose first line names one of INTERPRETERS, and which have no suffix or
+    are the shell's."""
     found = []
-    for folder in SHELL_FOLDERS:
+    for folder in SCRIPT_FOLDERS:
         for path in sorted((ROOT / folder).rglob("*")):
-            if not path.is_file() or path.suffix == ".pyc":
+            if not path.is_file() or path.suffix in (".py", ".pyc"):
                 continue
             with path.open("rb") as file:
-                first = file.readline()
-            if first.startswith(b"#!") and first.rstrip().endswith(b"sh"):
+                first = file.readline().decode(errors="replace").rstrip()
+            if first.startswith("#!") and first.endswith(interpreters):
                 found.append(name(path))
-    return some(found, "shell scripts")
+    return some(found, f"scripts for {' or '.join(interpreters)}")
 
 
 def report(problems):
