@@ -29,8 +29,25 @@ encode_part(sipy_encoder *e, PyObject *obj, const char *what, Py_ssize_t index,
     return -1;
 }
 
+/* More values than this are not compared with each other. */
+#define FEW_VALUES 8
+
+/* Whether one of these objects may be passed twice. */
+static bool
+may_repeat(PyObject *func, PyObject *const *values, size_t count)
+{
+    bool repeats = count > FEW_VALUES;
+    for (size_t i = 0; i < count && !repeats; i++) {
+        repeats = values[i] == func;
+        for (size_t k = 0; k < i; k++) {
+            repeats |= values[i] == values[k];
+        }
+    }
+    return repeats;
+}
+
 static int
-encode_call(sipy_encoder *e, PyObject *func, PyObject *const *args, size_t nargs,
+encode_parts(sipy_encoder *e, PyObject *func, PyObject *const *args, size_t nargs,
             PyObject *kwnames)
 {
     Py_ssize_t names = kwnames == NULL ? 0 : PyTuple_GET_SIZE(kwnames);
@@ -58,6 +75,28 @@ encode_call(sipy_encoder *e, PyObject *func, PyObject *const *args, size_t nargs
         }
     }
     return names > 0 ? encode_part(e, kwnames, "names", -1, NULL) : 0;
+}
+
+/* What is met twice is told by its references, and since CPython 3.14 the stack may only
+ * borrow one from a variable: then the call's own must be there. */
+static int
+encode_call(sipy_encoder *e, PyObject *func, PyObject *const *args, size_t nargs,
+            PyObject *kwnames)
+{
+    size_t count = nargs + (size_t)(kwnames == NULL ? 0 : PyTuple_GET_SIZE(kwnames));
+    if (SI_LIKELY(!may_repeat(func, args, count))) {
+        return encode_parts(e, func, args, nargs, kwnames);
+    }
+    Py_INCREF(func);
+    for (size_t i = 0; i < count; i++) {
+        Py_INCREF(args[i]);
+    }
+    int result = encode_parts(e, func, args, nargs, kwnames);
+    for (size_t i = 0; i < count; i++) {
+        Py_DECREF(args[i]);
+    }
+    Py_DECREF(func);
+    return result;
 }
 
 int

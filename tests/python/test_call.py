@@ -14,6 +14,7 @@ import pytest
 import subinterpreters
 from subinterpreters import (
     ExecutionFailed,
+    InterpreterPoolExecutor,
     InterpreterError,
     InterpreterNotFoundError,
     NotShareableError,
@@ -88,6 +89,32 @@ class TestFunctions:
             {"d": 6},
         )
         assert interp.call(function, 1, b=2, c=3) == (1, 2, (), 3, {})
+
+    def test_one_object_passed_twice_is_one_there(self, interp):
+        def same(a, b):
+            return a is b
+
+        def append(a, b):
+            a.append(2)
+            return b
+
+        # Only variables of a function: the stack may borrow their references.
+        one, many, text = [1], [1], "".join(["a ", "text"])
+        assert interp.call(same, one, one)
+        assert interp.call(same, a=one, b=one)
+        assert interp.call(same, one, b=one)
+        assert interp.call(same, text, text)
+        assert interp.call(append, many, many) == [1, 2]
+        assert interp.submit(append, many, many).result() == [1, 2]
+        assert not interp.call(same, [1], [1])
+        with InterpreterPoolExecutor(1) as pool:
+            assert pool.submit(append, many, many).result() == [1, 2]
+            assert list(pool.map(same, [one], [one])) == [True]
+
+        def among_many(*values):
+            return values[0] is values[-1]
+
+        assert interp.call(among_many, one, *range(20), one)
 
     def test_keywords_that_look_like_parameters(self, interp):
         def function(**kwargs):
