@@ -7,6 +7,7 @@ TOPICS = (
     "transfer",
     "buffers",
     "parallel",
+    "pool",
     "growth",
     "peak",
 )

@@ -1,0 +1,294 @@
+"""Tasks of a pool: what each costs, how both processors are used, how work is stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import time
+from collections.abc import Callable
+from concurrent import futures
+from concurrent.futures import Executor
+from contextlib import ExitStack
+from multiprocessing import get_context
+
+import subinterpreters
+from harness.backends import OURS
+from harness.measure import Clock, Series, Turn, function
+from harness.report import Goal, Report
+from subinterpreters import InterpreterPoolExecutor
+
+WORKERS = 2
+THREADS = "ThreadPoolExecutor"
+PROCESSES = "ProcessPoolExecutor"
+STOCK = "InterpreterPoolExecutor of CPython"
+
+
+def double(x):
+    return x * 2
+
+
+def spin(seconds):
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        pass
+
+
+def count(n):
+    total = 0
+    for i in range(n):
+        total += i & 3
+    return total
+
+
+def endless():
+    while True:
+        pass
+
+
+def executors() -> dict[str, Callable[[], Executor]]:
+    """How to make each kind of pool with WORKERS workers, ours first."""
+    spawn = get_context("spawn")
+    found: dict[str, Callable[[], Executor]] = {
+        OURS: lambda: InterpreterPoolExecutor(WORKERS),
+        THREADS: lambda: futures.ThreadPoolExecutor(WORKERS),
+        PROCESSES: lambda: futures.ProcessPoolExecutor(WORKERS, mp_context=spawn),
+    }
+    stock = getattr(futures, "InterpreterPoolExecutor", None)
+    if stock is not None:
+        found[STOCK] = lambda: stock(WORKERS)
+    return found
+
+
+def pipelined(pool: Executor, tasks: int) -> Turn:
+    """Seconds per task when all are submitted before the first result is asked for."""
+
+    def turn(loops: int) -> float:
+        start = Clock.now()
+        for _ in range(loops):
+            waiting = [pool.submit(double, i) for i in range(tasks)]
+            for i, future in enumerate(waiting):
+                assert future.result() == 2 * i
+        return (Clock.now() - start) / tasks
+
+    return turn
+
+
+def one_at_a_time(pool: Executor) -> Turn:
+    return function(lambda: pool.submit(double, 1).result())
+
+
+def first_result(make: Callable[[], Executor]) -> Turn:
+    """From making the pool to the result of its first task."""
+
+    def turn(loops: int) -> float:
+        spent = 0.0
+        for _ in range(loops):
+            start = Clock.now()
+            pool = make()
+            pool.submit(double, 1).result()
+            spent += Clock.now() - start
+            pool.shutdown()
+        return spent
+
+    return turn
+
+
+def _submitting(report: Report) -> None:
+    tasks = 1000 if report.settings.quick else 20_000
+    with ExitStack() as stack:
+        pools = {n: stack.enter_context(make()) for n, make in executors().items()}
+        for pool in pools.values():
+            futures.wait([pool.submit(double, i) for i in range(100)])
+        report.compare(
+            f"submit + result, {tasks:,} under way (per task)",
+            {name: pipelined(pool, tasks) for name, pool in pools.items()},
+            [Goal(STOCK, at_least=25), Goal(PROCESSES, at_least=25),
+             Goal(THREADS, at_least=1)],  # fmt: skip
+        )
+        report.compare(
+            "submit + result, one at a time",
+            {name: one_at_a_time(pool) for name, pool in pools.items()},
+            [Goal(THREADS, at_least=1)],
+        )
+    report.compare(
+        f"first result of a cold pool of {WORKERS}",
+        {name: first_result(make) for name, make in executors().items()},
+        [Goal(STOCK, at_least=2)],
+    )
+
+
+def _mapping(report: Report) -> None:
+    calls = 20_000 if report.settings.quick else 1_000_000
+    with InterpreterPoolExecutor(WORKERS) as pool:
+
+        def turn(loops: int) -> float:
+            start = Clock.now()
+            for _ in range(loops):
+                assert sum(pool.map(double, range(calls))) == calls * (calls - 1)
+            return (Clock.now() - start) / calls
+
+        report.compare(
+            f"map of {calls:,} calls (per call)", {OURS: turn}, [Goal(at_most=0.5e-6)]
+        )
+
+
+def _spares(report: Report) -> None:
+    """create() from what keep_ready() has made, and the first exec."""
+
+    def turn(loops: int) -> float:
+        spent = 0.0
+        for _ in range(loops):
+            # One is ready when a second one that was made after it is.
+            subinterpreters.keep_ready(2)
+            time.sleep(0.1)
+            start = Clock.now()
+            interp = subinterpreters.create()
+            interp.exec("x = 1")
+            spent += Clock.now() - start
+            interp.close()
+        return spent
+
+    try:
+        report.compare(
+            "create() from a spare + the first exec", {OURS: turn}, [Goal(at_most=400e-6)]
+        )
+    finally:
+        subinterpreters.keep_ready(0)
+
+
+def _scaling(report: Report) -> None:
+    def turn_of(pool: Executor) -> Turn:
+        def work() -> None:
+            for future in [pool.submit(count, 500_000) for _ in range(20)]:
+                future.result()
+
+        return function(work)
+
+    with ExitStack() as stack:
+        pools = {
+            "2 workers": stack.enter_context(InterpreterPoolExecutor(2)),
+            "1 worker": stack.enter_context(InterpreterPoolExecutor(1)),
+        }
+        turns = {name: turn_of(pool) for name, pool in pools.items()}
+        goals = [Goal("1 worker", at_least=1.95)]
+        report.compare("20 tasks of pure Python", turns, goals)
+
+
+def _mixed(report: Report) -> None:
+    """Tasks of 1 ms and of 1 us in turn: are both processors busy, is nobody left out?"""
+    rounds = 1 if report.settings.quick else 5
+    busy, waited = Series(1), Series(1)
+    for _ in range(rounds):
+        with InterpreterPoolExecutor(WORKERS) as pool:
+            futures.wait([pool.submit(spin, 0.001) for _ in range(8)])
+            start, before = time.perf_counter(), pool.stats()["busy"]
+            submitted = [
+                pool.submit(spin, seconds)
+                for _ in range(1000)
+                for seconds in (0.001, 0.000001)
+            ]
+            for future in submitted:
+                future.result()
+            spent = time.perf_counter() - start
+            stats = pool.stats()
+        busy.values.append((stats["busy"] - before) / spent / WORKERS * 100)
+        waited.values.append(stats["wait_p99"] / spent)
+    report.add("mixed tasks of 1 ms and 1 us: workers busy", "%", {OURS: busy})
+    report.judge(f"at least 95 % busy: {busy.median:.1f} %", busy.median >= 95)
+    # In a fair queue the last task waits for all others, and 99 % of them less long.
+    report.add("the same: 99 % of the waits, in total times", "", {OURS: waited})
+    fair = 0.9 <= waited.median <= 1.1
+    report.judge(f"99 % of the waits within the total: {waited.median:.2f}", fair)
+
+
+def _timeouts(report: Report) -> None:
+    """How late a loop without an end is stopped, and what that leaves behind."""
+    tasks, limit = (200 if report.settings.quick else 10_000), 0.002
+
+    def threads() -> int:
+        return len(os.listdir("/proc/self/task"))
+
+    before = threads()
+    with InterpreterPoolExecutor(WORKERS) as pool:
+        futures.wait([pool.submit(double, 1) for _ in range(8)])
+        bounded = pool.options(timeout=limit)
+        stopped = []
+        for i in range(tasks):
+            stopped.append(bounded.submit(endless))
+            if i % 10 == 0:
+                assert pool.submit(double, i).result() == 2 * i  # a neighbour
+        lost = sum(not isinstance(f.exception(), TimeoutError) for f in stopped)
+        replaced = pool.stats()["replaced"]
+    late = Series(1, sorted(future.run_time - limit for future in stopped))
+    del stopped
+    gc.collect()
+    report.add(f"{tasks:,} time-outs: how late", "s", {OURS: late})
+    nearly_all = late.values[int(tasks * 0.999)]
+    report.judge(f"99.9 % within 20 ms: {nearly_all * 1e3:.2f} ms", nearly_all <= 0.02)
+    left = threads() - before
+    text = f"{lost} lost, {replaced} workers replaced, {left} threads left"
+    report.judge(f"nothing lost or left: {text}", lost == replaced == left == 0)
+
+
+async def _await_all(pool: InterpreterPoolExecutor, calls: int) -> tuple[float, float]:
+    """-> seconds that awaiting CALLS calls took, and how late the loop was at worst."""
+    worst = 0.0
+
+    async def watch() -> None:
+        nonlocal worst
+        while True:
+            asked = time.perf_counter()
+            await asyncio.sleep(0.001)
+            worst = max(worst, time.perf_counter() - asked - 0.001)
+
+    async def ask(i: int) -> None:
+        assert await pool.run(double, i) == 2 * i
+
+    watcher = asyncio.create_task(watch())
+    await asyncio.sleep(0)
+    start = time.perf_counter()
+    waiting = []
+    for i in range(calls):
+        waiting.append(pool.run(double, i))
+        if i % 256 == 255:  # a program that never lets its loop run is late by itself
+            await asyncio.sleep(0)
+    for i, future in enumerate(waiting):
+        assert await future == 2 * i
+        if i % 256 == 255:
+            await asyncio.sleep(0)
+    spent = time.perf_counter() - start
+    watcher.cancel()
+    return spent, worst
+
+
+def _awaited(report: Report) -> None:
+    calls = 2000 if report.settings.quick else 100_000
+    rounds = 1 if report.settings.quick else 5
+    awaited, submitted, late = Series(1), Series(1), Series(1)
+    with InterpreterPoolExecutor(WORKERS) as pool:
+        futures.wait([pool.submit(double, 1) for _ in range(8)])
+        submit = pipelined(pool, calls)
+        for _ in range(rounds):
+            submitted.values.append(submit(1))
+            spent, worst = asyncio.run(_await_all(pool, calls))
+            awaited.values.append(spent / calls)
+            late.values.append(worst)
+    results = {"awaited": awaited, "submit + result": submitted}
+    goals = [Goal("submit + result", at_least=1 / 1.3)]
+    report.add(f"{calls:,} awaited calls in flight (per call)", "s", results, goals)
+    report.add("the same: the loop was late by, at worst", "s", {OURS: late},
+               [Goal(at_most=0.005)])  # fmt: skip
+
+
+def run(report: Report) -> None:
+    if Clock.processor:
+        report.note("not measured: all of it waits for other threads")
+        return
+    _submitting(report)
+    _mapping(report)
+    _spares(report)
+    _scaling(report)
+    _mixed(report)
+    _timeouts(report)
+    _awaited(report)
