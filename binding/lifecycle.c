@@ -414,8 +414,8 @@ sipy_interp_end(const sipy_state *state, sipy_interp *interp)
     PyObject *error = state == NULL ? PyExc_RuntimeError : state->InterpreterError;
     if (keeper[0] != '\0') {
         PyErr_Format(error,
-                     "cannot destroy interpreter %lld: a thread that %s started is "
-                     "inside it",
+                     "cannot destroy interpreter %lld: a thread that %s started has not "
+                     "left it",
                      (long long)interp->entry.id, keeper);
     }
     else if (here) {

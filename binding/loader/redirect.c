@@ -7,18 +7,29 @@
  * the interpreter has ended.
  *
  * Invariant  loader->native is used only while attached to it or inside the gate.
- * Guests     A thread state that a copy's code makes is counted at the gate until it is
- *            deleted, so the interpreter does not end under it.
+ * Guests     A thread state that a copy's code makes is a guest: counted at the gate until
+ *            it is deleted, so the interpreter does not end under it, and nobody but the
+ *            library deletes it. One that PyGILState_Ensure made belongs to one OS thread
+ *            and to one visit: that thread clears and deletes it, attached through it, in
+ *            the PyGILState_Release that leaves the interpreter, whatever the library still
+ *            counts on it. Libraries keep it for the thread's next visit by an Ensure more
+ *            (cffi does); they learn of its end as they learn of Python's: objects in its
+ *            dict are destroyed, and PyGILState_GetThisThreadState says NULL, so that they
+ *            come by PyGILState_Ensure again, which looks whether the interpreter is there.
+ *            Therefore no thread outside of a visit has a pointer to a guest, neither in a
+ *            library's thread-local variables nor in CPython's own, which it writes through
+ *            when the thread attaches elsewhere; and closing need not tell a guest that is
+ *            kept from one whose thread is in the middle of a call and will be back.
  */
 #include <dlfcn.h>
 #include <pthread.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "binding/loader/copy.h"
 #include "core/base/alloc.h"
 #include "core/elf/patch.h"
 #include "core/platform/clock.h"
+#include "core/platform/thread.h"
 
 /* One PyGILState_Ensure ... PyGILState_Release of this thread that attached it to a
  * thread state other than one it had anyway. Kept per thread: PyGILState_STATE has no
@@ -27,7 +38,8 @@ typedef struct visit {
     struct visit *outer;
     PyThreadState *ts;
     PyThreadState *before; /* what the thread was attached to, or NULL */
-    unsigned depth;
+    unsigned depth;        /* calls of Ensure that are not released */
+    unsigned attached;     /* those of them that found the thread detached */
     sipy_loader *loader;
     sipy_guest *guest; /* ts was made for this visit; or NULL */
 } visit;
@@ -58,9 +70,7 @@ stop_thread(void)
     if (sipy_compat_current() != NULL) {
         PyEval_SaveThread();
     }
-    for (;;) {
-        pause();
-    }
+    si_thread_stop();
 }
 
 /* Enters the gate of the interpreter; stops the thread if it has ended. While it is only
@@ -162,6 +172,7 @@ gilstate_ensure(sipy_copy *copy)
     PyThreadState *own = own_thread_state(loader);
     if (own != NULL && visits != NULL && visits->ts == own && current == NULL) {
         visits->depth++; /* the thread had only released the GIL */
+        visits->attached++;
         PyEval_RestoreThread(own);
         return PyGILState_UNLOCKED;
     }
@@ -183,6 +194,7 @@ gilstate_ensure(sipy_copy *copy)
     v->loader = loader;
     v->before = current;
     v->depth = 1;
+    v->attached = 1;
     v->outer = visits;
     visits = v;
     PyEval_RestoreThread(v->ts);
@@ -193,6 +205,7 @@ static void
 end_visit(visit *v)
 {
     if (v->guest != NULL) {
+        v->depth = v->attached = 1;
         PyThreadState_Clear(v->ts); /* runs destructors, which may visit again */
         guest_take(v->loader, v->ts);
     }
@@ -218,12 +231,13 @@ gilstate_release(int state, sipy_copy *copy)
         Py_FatalError("PyGILState_Release: this thread is not attached");
     }
     visit *v = visits;
-    if (v != NULL && v->ts == current && v->depth == 1) {
-        end_visit(v);
-        return;
-    }
     if (v != NULL && v->ts == current) {
         v->depth--;
+        v->attached -= state == PyGILState_UNLOCKED;
+        if (v->depth == 0 || v->attached == 0) {
+            end_visit(v);
+            return;
+        }
     }
     if (state == PyGILState_UNLOCKED) {
         PyEval_SaveThread();

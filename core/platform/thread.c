@@ -5,6 +5,10 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <time.h>
+#include <unistd.h>
+#if defined(__linux__)
+#include <sys/syscall.h>
+#endif
 
 #include "core/base/alloc.h"
 
@@ -61,6 +65,21 @@ si_thread_start(void (*run)(void *arg), void *arg, const char *name)
         si_free(given);
     }
     return started ? SI_OK : SI_SYSTEM;
+}
+
+_Noreturn void
+si_thread_stop(void)
+{
+#if defined(__linux__)
+    /* pthread_exit would unwind the stack, through code that is not written for it, and
+     * come back if this is a destructor of the thread's. */
+    if (syscall(SYS_gettid) != getpid()) {
+        syscall(SYS_exit, 0);
+    }
+#endif
+    for (;;) {
+        pause();
+    }
 }
 
 int64_t

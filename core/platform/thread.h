@@ -1,4 +1,4 @@
-/* thread.h — threads of our own, that nobody joins. */
+/* thread.h — threads of our own, that nobody joins, and the end of others. */
 #ifndef SI_PLATFORM_THREAD_H
 #define SI_PLATFORM_THREAD_H
 
@@ -11,6 +11,12 @@
  * -> SI_OK | SI_NOMEM | SI_SYSTEM (no thread) */
 SI_NODISCARD si_status
 si_thread_start(void (*run)(void *arg), void *arg, const char *name);
+
+/* The calling thread does not come back. It ends at once, holding what it holds, without
+ * its destructors and with its stack as it is; who joins it returns. The first thread of
+ * the process cannot end so and sleeps for good: the process would count as dead. */
+_Noreturn void
+si_thread_stop(void);
 
 /* Processor time that the calling thread has used, in nanoseconds. */
 int64_t

@@ -251,7 +251,9 @@ result = (str(o), yaml.dump(o, Dumper=yaml.CSafeDumper), e)
 import cffi, threading
 ffi = cffi.FFI()
 ffi.cdef("int abs(int); double sqrt(double); void qsort(void*, size_t, size_t, "
-         "int(*)(const void*, const void*)); typedef struct { int a; double b; } S;")
+         "int(*)(const void*, const void*)); typedef struct { int a; double b; } S;"
+         "int pthread_create(unsigned long*, void*, void*(*)(void*), void*);"
+         "int pthread_join(unsigned long, void**);")
 C = ffi.dlopen(None); M = ffi.dlopen("libm.so.6")
 @ffi.callback("int(const void*, const void*)")
 def cmp(a, b): return ffi.cast("int*", a)[0] - ffi.cast("int*", b)[0]
@@ -259,7 +261,16 @@ arr = ffi.new("int[]", [5, 3, 9, 1]); C.qsort(arr, 4, 4, cmp)
 s = ffi.new("S*", {"a": 3, "b": 2.5})
 out = []
 t = threading.Thread(target=lambda: out.append(C.abs(-4))); t.start(); t.join()
-result = (list(arr), M.sqrt(16.0), s.a + s.b, out, ffi.sizeof("S"))
+seen = []
+@ffi.callback("void*(void*)")
+def entry(p):
+    seen.append(threading.get_ident() == threading.main_thread().ident)
+    return p
+thread = ffi.new("unsigned long*")
+for _ in range(2):
+    C.pthread_create(thread, ffi.NULL, entry, ffi.NULL)
+    C.pthread_join(thread[0], ffi.NULL)
+result = (list(arr), M.sqrt(16.0), s.a + s.b, out, seen, ffi.sizeof("S"))
 """,
     "psycopg2-binary": """
 import psycopg2, psycopg2.extensions, psycopg2.extras

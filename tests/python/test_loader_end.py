@@ -1,7 +1,6 @@
 """Interpreters with private copies end: closed, at exit, in a forked child."""
 
 import os
-import sys
 import textwrap
 
 import pytest
@@ -162,10 +161,6 @@ def test_exit_with_a_library_thread_inside(script, modules):
     assert out.startswith("end\n")
 
 
-@pytest.mark.skipif(
-    sys.version_info < (3, 13),
-    reason="CPython 3.12 hangs in the child while another interpreter is alive",
-)
 def test_fork_with_copies_alive(script, modules):
     """The child exits by itself, destructors of the copies included, and can make
     interpreters with copies of its own."""
@@ -225,3 +220,92 @@ def test_thread_exits_after_the_interpreter(script, modules):
         )
     )
     assert out.startswith("102\n")
+
+
+KEEPER = """
+            calls, results = os.pipe(), os.pipe()
+            interp, other = interps
+            interp.prepare_main(fd=calls[0], results=results[1])
+            interp.exec('''
+            import threading
+            seen = set()
+            thread = multi.keep_state_in_thread(
+                fd, results, lambda: seen.add(threading.get_ident()))
+            ''')
+            for _ in range(3):
+                os.write(calls[1], b'.')
+                assert os.read(results[0], 1) == b'.'
+            assert interp.call(eval, 'seen == {thread}')
+"""
+
+
+def test_close_with_a_library_thread_that_keeps_its_state(script, modules):
+    """Between its calls it is not inside, whatever it still counts on its state. When it
+    comes back it is stopped, and who joins it goes on."""
+    out = script.ok(
+        with_samples(
+            modules,
+            textwrap.dedent(KEEPER)
+            + textwrap.dedent(
+                """
+                thread = interp.call(eval, 'thread')
+                interp.close()
+                os.write(calls[1], b'.')
+                other.prepare_main(thread=thread)
+                other.exec('multi.join(thread)')
+                print('end')
+                """
+            ),
+        )
+    )
+    assert out.startswith("end\n")
+
+
+def test_close_after_a_library_thread_that_kept_its_state(script, modules):
+    out = script.ok(
+        with_samples(
+            modules,
+            textwrap.dedent(KEEPER)
+            + textwrap.dedent(
+                """
+                os.close(calls[1])
+                interp.exec('multi.join(thread)')
+                interp.close()
+                print('end')
+                """
+            ),
+        )
+    )
+    assert out.startswith("end\n")
+
+
+def test_thread_enters_at_its_exit(script, modules):
+    """A destructor of a thread-local variable that enters the interpreter: it does while
+    that is there, and else the thread ends without coming back from it."""
+    out = script.ok(
+        with_samples(
+            modules,
+            """
+            import threading
+            marked, closed = threading.Event(), threading.Event()
+
+            def run(interp):
+                interp.exec('multi.keep_until_exit([])')
+                marked.set()
+                closed.wait()
+
+            for interp in interps:
+                marked.clear(), closed.clear()
+                thread = threading.Thread(target=run, args=(interp,))
+                thread.start()
+                marked.wait()
+                if interp is interps[0]:
+                    interp.close()
+                closed.set()
+                thread.join()
+                print(thread.is_alive())
+            print(interps[1].call(eval, 'multi.count()'))
+            """,
+        )
+    )
+    assert out.startswith("False\nFalse\n101\n")

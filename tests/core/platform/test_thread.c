@@ -37,6 +37,32 @@ test_a_thread_runs_under_its_name(void **state)
 }
 
 static void
+stop(void *unused)
+{
+    (void)unused;
+    si_thread_stop();
+}
+
+static void *
+use_key(void *key)
+{
+    check(pthread_setspecific(*(pthread_key_t *)key, key) == 0);
+    return NULL;
+}
+
+static void
+test_a_thread_that_stops_in_a_destructor_is_joined(void **state)
+{
+    (void)state;
+    pthread_t thread;
+    pthread_key_t key;
+    assert_int_equal(pthread_key_create(&key, stop), 0);
+    assert_int_equal(pthread_create(&thread, NULL, use_key, &key), 0);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_int_equal(pthread_key_delete(key), 0);
+}
+
+static void
 test_processor_time_grows_with_work(void **state)
 {
     (void)state;
@@ -81,6 +107,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_thread_runs_under_its_name),
+        cmocka_unit_test(test_a_thread_that_stops_in_a_destructor_is_joined),
         cmocka_unit_test(test_processor_time_grows_with_work),
         cmocka_unit_test(test_a_wakeup_is_readable_while_raised),
     };

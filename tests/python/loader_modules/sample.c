@@ -178,6 +178,70 @@ start_knocking(PyObject *self, PyObject *fd)
     Py_RETURN_NONE;
 }
 
+/* A thread that calls at every byte from a pipe and keeps its thread state in between, as
+ * cffi does: by an Ensure more than there are Releases. */
+struct keeper {
+    int fd;
+    int results; /* gets a byte per call */
+    PyObject *callable;
+};
+
+static void *
+keep_state(void *argument)
+{
+    struct keeper mine = *(struct keeper *)argument;
+    char byte;
+    free(argument);
+    while (read(mine.fd, &byte, 1) > 0) {
+        PyGILState_STATE state = PyGILState_Ensure();
+        if (PyGILState_Ensure() != PyGILState_LOCKED) {
+            abort();
+        }
+        PyObject *result = PyObject_CallNoArgs(mine.callable);
+        if (result == NULL) {
+            PyErr_WriteUnraisable(mine.callable);
+        }
+        Py_XDECREF(result);
+        PyGILState_Release(state);
+        if (PyGILState_Check() || write(mine.results, &byte, 1) != 1) {
+            abort();
+        }
+    }
+    return NULL;
+}
+
+/* keep_state_in_thread(fd, results, callable) -> pthread_t */
+static PyObject *
+keep_state_in_thread(PyObject *self, PyObject *args)
+{
+    (void)self;
+    pthread_t thread;
+    struct keeper *mine = calloc(1, sizeof *mine);
+    if (mine == NULL || !PyArg_ParseTuple(args, "iiO", &mine->fd, &mine->results,
+                                          &mine->callable)) {
+        return mine == NULL ? PyErr_NoMemory() : NULL;
+    }
+    Py_INCREF(mine->callable);
+    if (pthread_create(&thread, NULL, keep_state, mine) != 0) {
+        return PyErr_SetFromErrno(PyExc_OSError);
+    }
+    return PyLong_FromUnsignedLong((unsigned long)thread);
+}
+
+static PyObject *
+join(PyObject *self, PyObject *thread)
+{
+    (void)self;
+    unsigned long number = PyLong_AsUnsignedLong(thread);
+    if (PyErr_Occurred()) {
+        return NULL;
+    }
+    Py_BEGIN_ALLOW_THREADS
+    pthread_join((pthread_t)number, NULL);
+    Py_END_ALLOW_THREADS
+    Py_RETURN_NONE;
+}
+
 static int
 count_pending(void *unused)
 {
@@ -210,6 +274,30 @@ mark_thread(PyObject *self, PyObject *args)
     return PyLong_FromLong(++counter);
 }
 
+/* What other destructors do: they release an object. */
+static void
+release_at_exit(void *object)
+{
+    PyGILState_STATE state = PyGILState_Ensure();
+    Py_DECREF((PyObject *)object);
+    counter += 100;
+    PyGILState_Release(state);
+}
+
+static PyObject *
+keep_until_exit(PyObject *self, PyObject *object)
+{
+    (void)self;
+    static pthread_key_t key;
+    static int made;
+    if ((!made && pthread_key_create(&key, release_at_exit) != 0) ||
+        pthread_setspecific(key, Py_NewRef(object)) != 0) {
+        return PyErr_SetFromErrno(PyExc_OSError);
+    }
+    made = 1;
+    Py_RETURN_NONE;
+}
+
 typedef struct {
     PyObject_HEAD
     int value;
@@ -230,7 +318,10 @@ static PyMethodDef methods[] = {
     {"is_main", is_main, METH_NOARGS, NULL},
     {"pending", pending, METH_O, NULL},
     {"mark_thread", mark_thread, METH_NOARGS, NULL},
+    {"keep_until_exit", keep_until_exit, METH_O, NULL},
     {"from_thread", from_thread, METH_O, NULL},
+    {"keep_state_in_thread", keep_state_in_thread, METH_VARARGS, NULL},
+    {"join", join, METH_O, NULL},
     {"start_thread", start_thread, METH_O, NULL},
     {"start_knocking", start_knocking, METH_O, NULL},
     {NULL, NULL, 0, NULL},
