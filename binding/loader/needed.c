@@ -15,16 +15,15 @@
 #include <unistd.h>
 
 #include "core/base/alloc.h"
+#include "core/elf/cache.h"
+#include "core/elf/machine.h"
 
 #define MAX_PATH 4096
 #define MAX_NEEDED 256
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 
-/* The folders that the dynamic linker searches without being told; what its cache adds
- * to them are other folders of the system. */
-static const char system_folders[] =
-    "/lib/x86_64-linux-gnu:/usr/lib/x86_64-linux-gnu:/lib64:/usr/lib64:/lib:/usr/lib:"
-    "/usr/local/lib";
+/* The dynamic linker's list of libraries in folders of the system. */
+static const char cache_path[] = "/etc/ld.so.cache";
 
 /* Bundled libraries that are safe to call from several threads at once. */
 static const char *const thread_safe[] = {
@@ -118,6 +117,27 @@ find_in(const char *folders, size_t length, const char *name, int *fd)
     return NULL;
 }
 
+/* As the dynamic linker's list has it. -> path, with *fd open on it | NULL */
+static char *
+find_in_cache(const char *name, int *fd)
+{
+    int cache = open(cache_path, O_RDONLY | O_CLOEXEC);
+    off_t size = cache >= 0 ? lseek(cache, 0, SEEK_END) : 0;
+    void *bytes =
+        size > 0 ? mmap(NULL, (size_t)size, PROT_READ, MAP_PRIVATE, cache, 0) : MAP_FAILED;
+    char *path = NULL;
+    if (bytes != MAP_FAILED) {
+        const char *listed = si_elf_cache_find(bytes, (size_t)size, name);
+        *fd = listed != NULL ? open(listed, O_RDONLY | O_CLOEXEC) : -1;
+        path = *fd >= 0 ? sipy_duplicate(listed) : NULL;
+        munmap(bytes, (size_t)size);
+    }
+    if (cache >= 0) {
+        close(cache);
+    }
+    return path;
+}
+
 typedef struct library {
     char *path;
     int fd;
@@ -144,20 +164,27 @@ find_library(const si_elf_image *image, const char *origin, const char *name,
     cursor = 0;
     const char *rpath =
         runpath == NULL ? si_elf_next_string(image, DT_RPATH, &cursor) : NULL;
-    const char *search[4] = {rpath, getenv("LD_LIBRARY_PATH"), runpath, system_folders};
+    const char *search[3] = {rpath, getenv("LD_LIBRARY_PATH"), runpath};
     *found = (library){.fd = -1};
     if (strchr(name, '/') != NULL) {
         found->path = si_elf_expand_origin(name, origin);
         found->fd = found->path != NULL ? open(found->path, O_RDONLY | O_CLOEXEC) : -1;
         found->bundled = strchr(name, '$') != NULL;
     }
-    for (int i = 0; i < 4 && found->path == NULL; i++) {
+    bool is_path = found->path != NULL;
+    for (int i = 0; i < 3 && found->path == NULL; i++) {
         char *folders = search[i] != NULL ? si_elf_expand_origin(search[i], origin) : NULL;
         if (folders != NULL) {
             found->path = find_in(folders, strlen(folders), name, &found->fd);
             found->bundled = strchr(search[i], '$') != NULL;
         }
         si_free(folders);
+    }
+    if (!is_path && found->fd < 0) {
+        found->path = find_in_cache(name, &found->fd);
+    }
+    if (!is_path && found->fd < 0) {
+        found->path = find_in(si_elf_folders, strlen(si_elf_folders), name, &found->fd);
     }
     if (found->fd < 0 || found->path == NULL) {
         library_fini(found);

@@ -17,6 +17,11 @@
 /* e_machine of libraries that this build can load; EM_NONE: none. */
 extern const uint16_t si_elf_machine;
 
+/* The folders that the dynamic linker searches without being told, between ":", and how its
+ * list of others (cache.h) marks libraries of this machine. */
+extern const char si_elf_folders[];
+extern const int32_t si_elf_cache_flags;
+
 /* Whether a relocation of that type adds the load address to its addend. */
 bool
 si_elf_is_relative(uint32_t relocation_type);

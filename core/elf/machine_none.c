@@ -9,6 +9,9 @@
 
 const uint16_t si_elf_machine = EM_NONE;
 
+const char si_elf_folders[] = "";
+const int32_t si_elf_cache_flags = -1;
+
 bool
 si_elf_is_relative(uint32_t relocation_type)
 {

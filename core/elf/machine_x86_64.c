@@ -6,6 +6,10 @@
 
 const uint16_t si_elf_machine = EM_X86_64;
 
+const char si_elf_folders[] =
+    "/lib/x86_64-linux-gnu:/usr/lib/x86_64-linux-gnu:/lib64:/usr/lib64:/lib:/usr/lib";
+const int32_t si_elf_cache_flags = 0x0303; /* FLAG_X8664_LIB64 | FLAG_ELF_LIBC6 */
+
 bool
 si_elf_is_relative(uint32_t relocation_type)
 {
