@@ -207,8 +207,8 @@ fill(int to, int from, const si_elf_image *image, const si_elf_patch *patch)
 /* Maps what the copy never writes from the original and frees the copy's memory of it.
  * Where that is refused the copy just stays larger. */
 static void
-share_with_original(sipy_copy *copy, int original, int image_fd, const si_elf_image *image,
-                    const si_elf_patch *patch)
+share_with_original(const sipy_copy *copy, int original, int image_fd,
+                    const si_elf_image *image, const si_elf_patch *patch)
 {
     struct link_map *map;
     uint64_t cursor = 0;
@@ -220,10 +220,9 @@ share_with_original(sipy_copy *copy, int original, int image_fd, const si_elf_im
         void *at = (void *)(map->l_addr + range.address);
         int protection = PROT_READ | (range.executable ? PROT_EXEC : 0);
         if (mmap(at, range.size, protection, MAP_PRIVATE | MAP_FIXED, original,
-                 (off_t)range.offset) == at &&
-            fallocate(image_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-                      (off_t)range.offset, (off_t)range.size) == 0) {
-            copy->size -= range.size;
+                 (off_t)range.offset) == at) {
+            (void)fallocate(image_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                            (off_t)range.offset, (off_t)range.size);
         }
     }
 }
@@ -367,7 +366,6 @@ prepare(sipy_batch *batch, prepared *p, char reason[SIPY_MAX_REASON])
                  strerror(errno));
         return -1;
     }
-    copy->size = p->image.size;
     return 0;
 }
 

@@ -50,7 +50,6 @@ typedef struct sipy_copy {
     char *image_path;     /* under which the dynamic linker knows it; never used again */
     char *label;          /* what messages call it: module name or file name */
     void *handle;         /* of dlopen */
-    uint64_t size;        /* bytes of the image that are not shared with the file */
     int64_t static_tls;   /* bytes of static thread-local memory */
     bool global;          /* [home] was loaded with RTLD_GLOBAL: later copies search it */
     sipy_single *singles; /* [home] */

@@ -387,14 +387,3 @@ sipy_loader_forked(sipy_loader *loader)
     shut_for_good(loader);
     loader->mu = (si_mutex)SI_MUTEX_INIT; /* its holder is not in this process */
 }
-
-void
-sipy_loader_usage(sipy_loader *loader, uint64_t *bytes, uint64_t *copies)
-{
-    *bytes = 0;
-    *copies = 0;
-    for (sipy_copy *copy = loader->copies; copy != NULL; copy = copy->next) {
-        *bytes += copy->size;
-        ++*copies;
-    }
-}

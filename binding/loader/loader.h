@@ -59,9 +59,4 @@ sipy_loader_fork_done(void);
 void
 sipy_loader_forked(sipy_loader *loader);
 
-/* Memory that the interpreter's copies occupy, in bytes of private images, and their
- * number. Attached to the interpreter. */
-void
-sipy_loader_usage(sipy_loader *loader, uint64_t *bytes, uint64_t *copies);
-
 #endif /* SIPY_LOADER_LOADER_H */
