@@ -69,12 +69,6 @@ typedef struct sipy_exit {
     void (*function)(void);
 } sipy_exit;
 
-/* A thread-local key that a copy made with PyThread_tss_create. */
-typedef struct sipy_key {
-    struct sipy_key *next;
-    pthread_key_t key;
-} sipy_key;
-
 struct sipy_loader {
     int64_t id;                 /* of the interpreter */
     PyInterpreterState *native; /* only inside the gate or attached */
@@ -87,7 +81,6 @@ struct sipy_loader {
     si_mutex mu;
     sipy_guest *guests SI_GUARDED_BY(mu);
     sipy_exit *exits SI_GUARDED_BY(mu);
-    sipy_key *keys SI_GUARDED_BY(mu);
 };
 
 /* The copy of that file in this interpreter, or NULL. [home] */
@@ -194,6 +187,28 @@ sipy_builtin_install(sipy_loader *loader, PyObject *imp);
  * returns the one before. */
 const char *
 sipy_package_context(const char *name);
+
+/* Thread-local variables of copies: pthread_key_create, _delete, getspecific, setspecific,
+ * and those of PyThread_tss_*. Any thread, attached or not, whether or not there is an
+ * interpreter. Results are as theirs. */
+int
+sipy_key_create(pthread_key_t *key, void (*destructor)(void *));
+int
+sipy_key_delete(pthread_key_t key);
+void *
+sipy_key_get(pthread_key_t key);
+int
+sipy_key_set(pthread_key_t key, const void *value);
+int
+sipy_tss_create(Py_tss_t *key);
+void
+sipy_tss_delete(Py_tss_t *key);
+void
+sipy_tss_free(Py_tss_t *key);
+void *
+sipy_tss_get(Py_tss_t *key);
+int
+sipy_tss_set(Py_tss_t *key, void *value);
 
 /* The calls that copies make to us instead of CPython. The table never changes. */
 struct si_elf_redirect;

@@ -26,6 +26,7 @@
 #include "core/base/alloc.h"
 #include "core/elf/machine.h"
 #include "core/platform/clock.h"
+#include "core/platform/keys.h"
 
 static const char capsule_name[] = "subinterpreters.loader";
 
@@ -349,21 +350,13 @@ sipy_loader_ended(sipy_loader *loader)
     si_store_release(&loader->ended, 1);
     si_mutex_lock(&loader->mu);
     sipy_exit *exits = loader->exits;
-    sipy_key *keys = loader->keys;
     loader->exits = NULL;
-    loader->keys = NULL;
     si_mutex_unlock(&loader->mu);
     while (exits != NULL) { /* newest first, as CPython does */
         sipy_exit *next = exits->next;
         exits->function();
         si_free(exits);
         exits = next;
-    }
-    while (keys != NULL) {
-        sipy_key *next = keys->next;
-        pthread_key_delete(keys->key);
-        si_free(keys);
-        keys = next;
     }
 }
 
@@ -372,11 +365,13 @@ sipy_loader_fork_prepare(void)
 {
     sipy_support_lock();
     sipy_needed_lock();
+    si_keys_fork_prepare();
 }
 
 void
 sipy_loader_fork_done(void)
 {
+    si_keys_fork_done();
     sipy_needed_unlock();
     sipy_support_unlock();
 }

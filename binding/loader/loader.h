@@ -42,8 +42,8 @@ sipy_loader_pause(sipy_loader *loader, int64_t deadline_ns, char keeper[SIPY_KEE
 void
 sipy_loader_resume(sipy_loader *loader);
 
-/* Runs what copies have registered for the end of Python and gives their thread-local
- * keys back. Any thread, after the interpreter is gone. Idempotent. */
+/* Runs what copies have registered for the end of Python. Any thread, after the interpreter
+ * is gone. Idempotent. */
 void
 sipy_loader_ended(sipy_loader *loader);
 

@@ -22,7 +22,6 @@
  *            kept from one whose thread is in the middle of a call and will be back.
  */
 #include <dlfcn.h>
-#include <pthread.h>
 #include <string.h>
 
 #include "binding/loader/copy.h"
@@ -346,46 +345,6 @@ is_finalizing(sipy_copy *copy)
     return sipy_compat_runtime_finalizing() || si_load_acquire(&copy->loader->ended);
 }
 
-/* Thread-local keys are few in a process and libraries do not give them back. */
-static int
-tss_create(Py_tss_t *key, sipy_copy *copy)
-{
-    if (PyThread_tss_is_created(key)) {
-        return 0;
-    }
-    sipy_key *entry = si_alloc(sizeof *entry);
-    if (entry == NULL || PyThread_tss_create(key) != 0) {
-        si_free(entry);
-        return -1;
-    }
-    entry->key = key->_key;
-    si_mutex_lock(&copy->loader->mu);
-    entry->next = copy->loader->keys;
-    copy->loader->keys = entry;
-    si_mutex_unlock(&copy->loader->mu);
-    return 0;
-}
-
-static void
-tss_delete(Py_tss_t *key, sipy_copy *copy)
-{
-    if (!PyThread_tss_is_created(key)) {
-        return;
-    }
-    si_mutex_lock(&copy->loader->mu);
-    sipy_key **link = &copy->loader->keys;
-    while (*link != NULL && (*link)->key != key->_key) {
-        link = &(*link)->next;
-    }
-    sipy_key *entry = *link;
-    if (entry != NULL) {
-        *link = entry->next;
-    }
-    si_mutex_unlock(&copy->loader->mu);
-    si_free(entry);
-    PyThread_tss_delete(key);
-}
-
 /* CPython knows the full name of the module that is being initialised only for its own
  * imports. The definition is the copy's, so its name can be set. */
 static PyObject *
@@ -450,8 +409,18 @@ sipy_redirects(size_t *count)
         REDIRECT("Py_IsInitialized", is_initialized, 0),
         REDIRECT("Py_IsFinalizing", is_finalizing, 0),
         REDIRECT("_Py_IsFinalizing", is_finalizing, 0),
-        REDIRECT("PyThread_tss_create", tss_create, 1),
-        REDIRECT("PyThread_tss_delete", tss_delete, 1),
+        REDIRECT("PyThread_tss_create", sipy_tss_create, 1),
+        REDIRECT("PyThread_tss_delete", sipy_tss_delete, 1),
+        REDIRECT("PyThread_tss_free", sipy_tss_free, 1),
+        REDIRECT("PyThread_tss_get", sipy_tss_get, 1),
+        REDIRECT("PyThread_tss_set", sipy_tss_set, 2),
+        REDIRECT("pthread_key_create", sipy_key_create, 2),
+        REDIRECT("__pthread_key_create", sipy_key_create, 2),
+        REDIRECT("pthread_key_delete", sipy_key_delete, 1),
+        REDIRECT("pthread_getspecific", sipy_key_get, 1),
+        REDIRECT("__pthread_getspecific", sipy_key_get, 1),
+        REDIRECT("pthread_setspecific", sipy_key_set, 2),
+        REDIRECT("__pthread_setspecific", sipy_key_set, 2),
         REDIRECT("PyModule_Create2", module_create, 2),
         REDIRECT("PyState_FindModule", sipy_state_find, 1),
         REDIRECT("PyState_AddModule", sipy_state_add, 2),

@@ -240,7 +240,7 @@ KEEPER = """
 
 
 def test_close_with_a_library_thread_that_keeps_its_state(script, modules):
-    """Between its calls it is not inside, whatever it still counts on its state. When it
+    """Between its calls it is not inside, whatever it counts on its state. When it
     comes back it is stopped, and who joins it goes on."""
     out = script.ok(
         with_samples(
@@ -280,8 +280,8 @@ def test_close_after_a_library_thread_that_kept_its_state(script, modules):
 
 
 def test_thread_enters_at_its_exit(script, modules):
-    """A destructor of a thread-local variable that enters the interpreter: it does while
-    that is there, and else the thread ends without coming back from it."""
+    """A destructor of a thread-local variable that enters the interpreter does while
+    that is there; else the thread ends without coming back from it."""
     out = script.ok(
         with_samples(
             modules,
@@ -309,3 +309,21 @@ def test_thread_enters_at_its_exit(script, modules):
         )
     )
     assert out.startswith("False\nFalse\n101\n")
+
+
+def test_thread_local_keys_do_not_run_out(script, modules):
+    """A process has 1,024 of them, and a copy never gives its own back."""
+    out = script.ok(
+        with_samples(
+            modules,
+            """
+            import ctypes
+            for interp in interps:
+                print(interp.call(eval, 'multi.use_keys(1500)'))
+                interp.close()
+            key = ctypes.c_uint()
+            assert ctypes.CDLL(None).pthread_key_create(ctypes.byref(key), None) == 0
+            """,
+        )
+    )
+    assert out.startswith(f"{1499 * 1500}\n" * 2)

@@ -1,6 +1,8 @@
 /* test_cache.c — tests of cache. */
 #include <elf.h>
+#include <fcntl.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "core/elf/cache.h"
 #include "core/elf/machine.h"
@@ -101,10 +103,30 @@ test_a_damaged_list(void **state)
     }
 }
 
+static void
+test_the_list_of_this_machine(void **state)
+{
+    (void)state;
+    int fd = open("/etc/ld.so.cache", O_RDONLY | O_CLOEXEC);
+    off_t size = fd >= 0 ? lseek(fd, 0, SEEK_END) : 0;
+    if (size <= 0 || si_elf_machine == EM_NONE) {
+        skip();
+    }
+    uint8_t *bytes = malloc((size_t)size);
+    assert_non_null(bytes);
+    assert_int_equal(pread(fd, bytes, (size_t)size, 0), size);
+    close(fd);
+    const char *path = si_elf_cache_find(bytes, (size_t)size, "libc.so.6");
+    assert_non_null(path);
+    assert_int_equal(access(path, R_OK), 0);
+    free(bytes);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_the_list_of_this_machine),
         cmocka_unit_test(test_finds_what_any_processor_of_this_machine_runs),
         cmocka_unit_test(test_a_damaged_list),
     };

@@ -217,8 +217,8 @@ keep_state_in_thread(PyObject *self, PyObject *args)
     (void)self;
     pthread_t thread;
     struct keeper *mine = calloc(1, sizeof *mine);
-    if (mine == NULL || !PyArg_ParseTuple(args, "iiO", &mine->fd, &mine->results,
-                                          &mine->callable)) {
+    if (mine == NULL ||
+        !PyArg_ParseTuple(args, "iiO", &mine->fd, &mine->results, &mine->callable)) {
         return mine == NULL ? PyErr_NoMemory() : NULL;
     }
     Py_INCREF(mine->callable);
@@ -298,6 +298,44 @@ keep_until_exit(PyObject *self, PyObject *object)
     Py_RETURN_NONE;
 }
 
+/* use_keys(count) -> sum of what count keys of each kind hold */
+static PyObject *
+use_keys(PyObject *self, PyObject *number)
+{
+    (void)self;
+    long count = PyLong_AsLong(number);
+    pthread_key_t *keys = calloc((size_t)count, sizeof *keys);
+    Py_tss_t *others = calloc((size_t)count, sizeof *others);
+    long sum = 0;
+    for (long i = 0; i < count; i++) {
+        if (pthread_key_create(&keys[i], NULL) != 0 ||
+            PyThread_tss_create(&others[i]) != 0) {
+            return PyErr_SetFromErrno(PyExc_OSError);
+        }
+        if (pthread_getspecific(keys[i]) != NULL || PyThread_tss_get(&others[i]) != NULL ||
+            pthread_setspecific(keys[i], (void *)i) != 0 ||
+            PyThread_tss_set(&others[i], (void *)i) != 0) {
+            abort();
+        }
+    }
+    for (long i = 0; i < count; i++) {
+        sum += (long)pthread_getspecific(keys[i]) + (long)PyThread_tss_get(&others[i]);
+    }
+    Py_tss_t *made = PyThread_tss_alloc();
+    if (PyThread_tss_create(made) != 0 || PyThread_tss_set(made, made) != 0 ||
+        PyThread_tss_get(made) != made || pthread_key_delete(keys[0]) != 0) {
+        abort();
+    }
+    PyThread_tss_free(made);
+    PyThread_tss_delete(&others[0]);
+    if (PyThread_tss_is_created(&others[0])) {
+        abort();
+    }
+    free(keys);
+    free(others);
+    return PyLong_FromLong(sum);
+}
+
 typedef struct {
     PyObject_HEAD
     int value;
@@ -318,6 +356,7 @@ static PyMethodDef methods[] = {
     {"is_main", is_main, METH_NOARGS, NULL},
     {"pending", pending, METH_O, NULL},
     {"mark_thread", mark_thread, METH_NOARGS, NULL},
+    {"use_keys", use_keys, METH_O, NULL},
     {"keep_until_exit", keep_until_exit, METH_O, NULL},
     {"from_thread", from_thread, METH_O, NULL},
     {"keep_state_in_thread", keep_state_in_thread, METH_VARARGS, NULL},
