@@ -147,3 +147,22 @@ def test_errors_keep_their_class(there):
     with pytest.raises(subinterpreters.ExecutionFailed) as caught:
         there.exec("import numpy; numpy.linalg.inv(numpy.zeros((2, 2)))")
     assert isinstance(caught.value.original, np.linalg.LinAlgError)
+
+
+def test_no_warning_about_several_interpreters():
+    """NumPy asks whether it is in the main interpreter; no filter hides the answer."""
+    with subinterpreters.create() as interp:
+        interp.exec(
+            "import warnings\n"
+            "warnings.simplefilter('error')\n"
+            "before = warnings.filters[:]\n"
+            "import numpy\n"
+            "added = [f for f in warnings.filters if f not in before]\n"
+            "assert not any('interpreter' in str(f) for f in added), added\n"
+            "try:\n"
+            "    warnings.warn('of another kind')\n"
+            "except UserWarning:\n"
+            "    pass\n"
+            "else:\n"
+            "    raise AssertionError('it was silenced')\n"
+        )

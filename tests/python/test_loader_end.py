@@ -1,6 +1,7 @@
 """Interpreters with private copies end: closed, at exit, in a forked child."""
 
 import os
+import signal
 import textwrap
 
 import pytest
@@ -62,6 +63,38 @@ def test_nothing_is_left_behind(script, modules):
         """
     )
     assert out.strip() == "True"
+
+
+def test_nothing_is_left_behind_by_a_crash(script, modules):
+    """What is mapped of a copy is the original or memory without a name anywhere."""
+    (script.directory / "work").mkdir()
+    done = script.run(
+        with_samples(
+            modules,
+            """
+            import signal
+            with open('/proc/self/maps') as maps:
+                rows = [line.split(maxsplit=5) for line in maps]
+            for path in {row[5].strip() for row in rows if len(row) == 6}:
+                print(path)
+            sys.stdout.flush()
+            os.kill(os.getpid(), signal.SIGKILL)
+            """,
+        ),
+        cwd=script.directory / "work",
+        env={"TMPDIR": str(script.directory / "work")},
+    )
+    assert done.returncode == -signal.SIGKILL
+    copies = [line for line in done.stdout.splitlines() if "subinterpreters:" in line]
+    assert len(copies) >= 5, done.stdout
+    for line in copies:
+        assert line.startswith("/memfd:subinterpreters:"), line
+    assert all(
+        os.path.exists(line)
+        for line in done.stdout.splitlines()
+        if line.startswith(str(modules))
+    )
+    assert not os.listdir(script.directory / "work")
 
 
 def test_many_interpreters_in_turn(ask):
