@@ -86,6 +86,16 @@ sipy__dec_text(sipy_decoder *d)
     return str;
 }
 
+/* Whether an attribute of that name cannot be reached by setting it, though it is in the
+ * instance's __dict__: a property, say, comes before it. */
+static bool
+is_shadowed(PyTypeObject *type, PyObject *name)
+{
+    PyObject *found = type->tp_dictoffset == 0 ? NULL : _PyType_Lookup(type, name);
+    return found != NULL && Py_TYPE(found)->tp_descr_set != NULL &&
+           Py_TYPE(found) != &PyMemberDescr_Type;
+}
+
 static dec_shape *
 define_shape(sipy_decoder *d, bool object)
 {
@@ -143,6 +153,9 @@ define_shape(sipy_decoder *d, bool object)
     shape->type = (PyTypeObject *)type;
     shape->keys = keys;
     shape->size = size;
+    for (Py_ssize_t i = 0; type != NULL && i < size; i++) {
+        shape->shadowed |= is_shadowed(shape->type, keys[i]);
+    }
     shape->first = -1;
     return shape;
 }
@@ -303,9 +316,14 @@ sipy__dec_into_shape(sipy_decoder *d, dec_frame *f, PyObject *v)
 }
 
 static int
-set_attribute(PyObject *obj, PyObject *name, PyObject *value)
+set_attribute(const sipy_decoder *d, const dec_frame *f, PyObject *name, PyObject *value)
 {
-    if (SI_LIKELY(PyUnicode_CheckExact(name))) {
+    PyObject *obj = f->obj;
+    bool in_dict = !PyUnicode_CheckExact(name);
+    if (!in_dict && (f->shape == UINT32_MAX || d->shapes[f->shape].shadowed)) {
+        in_dict = is_shadowed(Py_TYPE(obj), name);
+    }
+    if (SI_LIKELY(!in_dict)) {
         return PyObject_GenericSetAttr(obj, name, value);
     }
     PyObject *dict = PyObject_GenericGetDict(obj, NULL);
@@ -327,7 +345,7 @@ sipy__dec_into_object(sipy_decoder *d, dec_frame *f, PyObject *v)
     }
     f->key = NULL;
     bool last = ++f->i == f->size;
-    int failed = v == d->t->unset ? 0 : set_attribute(f->obj, name, v);
+    int failed = v == d->t->unset ? 0 : set_attribute(d, f, name, v);
     Py_DECREF(name);
     Py_DECREF(v);
     return failed ? -1 : last;

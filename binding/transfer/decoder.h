@@ -24,6 +24,7 @@ typedef struct dec_shape {
     PyObject *pattern; /* dict with these keys and None for values; NULL until needed */
     ptrdiff_t first;   /* offset of its first value in the key table, or -1 */
     uint32_t uses;
+    bool shadowed; /* a property of type has the name of one of the keys */
 } dec_shape;
 
 typedef struct dec_frame {

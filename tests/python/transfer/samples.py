@@ -27,6 +27,25 @@ class Plain:
     __hash__ = None
 
 
+class Shadowed(Plain):
+    """Its attributes are in its __dict__, behind properties of the same names."""
+
+    def __init__(self, doubled, fixed):
+        self.__dict__.update(doubled=doubled, fixed=fixed, plain=[fixed])
+
+    @property
+    def doubled(self):
+        return self.__dict__["doubled"]
+
+    @doubled.setter
+    def doubled(self, value):
+        self.__dict__["doubled"] = 2 * value
+
+    @property
+    def fixed(self):
+        return "what the property says"
+
+
 class Node:
     """Compared by identity."""
 
@@ -207,6 +226,7 @@ VALUES = [
     Plain,
     Plain([1]),
     [Plain(i) for i in range(3)],
+    [Shadowed(i, str(i)) for i in range(3)],
     Slots(1, [2]),
     Data(1, [2]),
     Frozen(1, "a"),
