@@ -499,15 +499,3 @@ sipy_copy_load(sipy_loader *loader, int fd, const sipy_file_id *file, const char
     batch_fini(&batch);
     return copy;
 }
-
-void
-sipy_copy_discard(sipy_copy *copy)
-{
-    sipy_copy **link = &copy->loader->copies;
-    while (*link != copy) {
-        link = &(*link)->next;
-    }
-    *link = copy->next;
-    dlclose(copy->handle);
-    copy_free(copy);
-}

@@ -170,10 +170,6 @@ sipy_state_remove(PyModuleDef *def, sipy_copy *copy);
 PyObject *
 sipy_module_from_slots(const void *slots, PyObject *spec);
 
-/* Unloads a copy of which only a definition was read, and forgets it. [home] */
-void
-sipy_copy_discard(sipy_copy *copy);
-
 /* Raises ImportError with name and path: "cannot load NAME from PATH: reason". */
 void
 sipy_import_error(PyObject *name, PyObject *path, const char *reason);

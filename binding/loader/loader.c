@@ -175,8 +175,8 @@ load_copy(request *r, bool unsure)
     PyObject *module =
         sipy_module_create(copy, r->spec, r->name, r->path, r->init_name, &declared);
     if (declared) {
+        /* The copy stays: its code has run, and may have left itself anywhere. */
         sipy_support_remember(&r->file, SIPY_SUPPORT_DECLARED);
-        sipy_copy_discard(copy);
         return load_normally(r);
     }
     if (unsure && module != NULL) {

@@ -159,18 +159,26 @@ needs_system_state(const si_elf_image *image)
     return false;
 }
 
-/* Whether the library asks another module for its C API. It keeps what it gets in C
- * variables, which is harmless only if that module's C API is the same in all
- * interpreters; with private copies it is not, whatever the library declares. */
+/* Whether the library does what a module must not do that is shared by interpreters,
+ * whatever it declares. With the C API of another module it does: it keeps what it gets
+ * in C variables, and that module may be a private copy. With calls that CPython ties to
+ * the main interpreter it does: a callback in a thread of the library's own lands there,
+ * with objects of this interpreter. */
 static bool
-imports_c_api(const si_elf_image *image)
+needs_a_copy(const si_elf_image *image)
 {
+    static const char *const names[] = {"PyCapsule_GetPointer", "PyCapsule_Import",
+                                        "PyGILState_Ensure", "Py_AddPendingCall",
+                                        "PyInterpreterState_Main"};
     si_elf_symbol symbol;
     for (uint64_t i = 0; i < image->symbols.count; i++) {
-        if (si_elf_symbol_at(image, i, &symbol) && !symbol.defined &&
-            (strcmp(symbol.name, "PyCapsule_GetPointer") == 0 ||
-             strcmp(symbol.name, "PyCapsule_Import") == 0)) {
-            return true;
+        if (!si_elf_symbol_at(image, i, &symbol) || symbol.defined) {
+            continue;
+        }
+        for (size_t k = 0; k < sizeof names / sizeof *names; k++) {
+            if (strcmp(symbol.name, names[k]) == 0) {
+                return true;
+            }
         }
     }
     return false;
@@ -180,7 +188,7 @@ static sipy_support
 read_support(const si_elf_image *image, const char *init_name, bool trusted)
 {
     sipy_support support = SIPY_SUPPORT_UNKNOWN;
-    if (!trusted && imports_c_api(image)) {
+    if (!trusted && needs_a_copy(image)) {
         return SIPY_SUPPORT_NONE;
     }
     if (sipy_compat_has_exports()) {
@@ -210,14 +218,16 @@ is_this_library(const sipy_file_id *file)
     return same;
 }
 
-/* Modules of the standard library get only its own C APIs, which are static. */
+/* Modules of the standard library get only its own C APIs, which are static, and are called
+ * back in Python's own threads: but for ctypes, whose callbacks any thread may call. */
 static bool
-is_standard(const char *path)
+is_standard(const char *path, const char *init_name)
 {
     static const char folder[] = "/lib-dynload";
     const char *slash = strrchr(path, '/');
     size_t length = sizeof folder - 1;
     return slash != NULL && (size_t)(slash - path) >= length &&
+           strcmp(init_name, "__ctypes") != 0 &&
            strncmp(slash - length, folder, length) == 0;
 }
 
@@ -245,7 +255,7 @@ sipy_support_of(int fd, const sipy_file_id *file, const char *path, const char *
         munmap(bytes, (size_t)file->size);
         return -1;
     }
-    bool trusted = is_standard(path) || is_this_library(file);
+    bool trusted = is_standard(path, init_name) || is_this_library(file);
     support = read_support(&image, init_name, trusted);
     munmap(bytes, (size_t)file->size);
     if (support != SIPY_SUPPORT_UNKNOWN) {

@@ -16,13 +16,18 @@ SUFFIX = sysconfig.get_config_var("EXT_SUFFIX")
 MODULES = {
     "single": ["-DSINGLE"],
     "multi": [],
-    "declared": ["-DDECLARED"],
+    "declared": [],
+    "unsure": ["-DUNSURE"],
+    "tied": ["-DDECLARED"],
     "fails": ["-DFAILS"],
     "fails_single": ["-DFAILS", "-DSINGLE"],
     "one": ["-DUSES_HELPER"],
     "two": ["-DUSES_HELPER", "-DSINGLE"],
     "at_end": ["-DAT_END", "-DSINGLE"],
 }
+
+# The others are made from sample.c.
+FROM_DECLARED = ("declared", "unsure")
 
 
 @pytest.fixture(scope="session")
@@ -58,7 +63,7 @@ def modules(tmp_path_factory, compile_c):
             "-Wl,-rpath,$ORIGIN/beside",
         ]
         compile_c(
-            SOURCES / "sample.c",
+            SOURCES / ("declared.c" if name in FROM_DECLARED else "sample.c"),
             package / (name + SUFFIX),
             f"-DNAME={name}",
             "-DPACKAGE=samples",

@@ -47,6 +47,69 @@ def test_declared_only(ask, name):
         assert "private copy" not in hook
 
 
+def test_what_is_tied_to_the_main_interpreter_is_copied(script, modules):
+    """Whatever it declares: its callbacks may come in a thread of its own."""
+    out = script.ok(f"""
+    import subinterpreters
+    interp = subinterpreters.create()
+    interp.exec('''
+    import sys
+    sys.path.insert(0, {str(modules)!r})
+    import subinterpreters
+    from samples import tied
+    here, seen = subinterpreters.get_current().id, []
+    tied.from_thread(lambda: seen.append(subinterpreters.get_current().id))
+    print(len(seen), set(seen) == {{here}})
+    ''')
+    interp.close()
+    """)
+    assert out == "3 True\n"
+
+
+def test_callbacks_of_ctypes_in_threads_of_c(script):
+    out = script.ok("""
+    import subinterpreters
+    interps = [subinterpreters.create() for _ in range(2)]
+    for interp in interps:
+        interp.exec('''
+        import ctypes, subinterpreters
+        here, seen = subinterpreters.get_current().id, []
+        Callback = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p)
+        @Callback
+        def callback(argument):
+            seen.append(subinterpreters.get_current().id)
+        library = ctypes.CDLL(None)
+        thread = ctypes.c_ulong()
+        for _ in range(3):
+            started = library.pthread_create(
+                ctypes.byref(thread), None, callback, None)
+            assert started == 0
+            library.pthread_join(thread, None)
+        print(len(seen), set(seen) == {here})
+        ''')
+    for interp in interps:
+        interp.close()
+    """)
+    assert out == "3 True\n" * 2
+
+
+def test_a_copy_that_declares_support_after_all(script, modules):
+    """Its init function has run then, and left itself where it will be called."""
+    out = script.ok(f"""
+    import subinterpreters
+    for _ in range(3):
+        interp = subinterpreters.create()
+        interp.exec('''
+        import sys
+        sys.path.insert(0, {str(modules)!r})
+        from samples import unsure
+        print(unsure.count())
+        ''')
+        interp.close()
+    """)
+    assert out == "1\n2\n3\n"
+
+
 def test_extensions_any_is_the_default(ask):
     with subinterpreters.create(extensions="any") as lenient:
         source = "from samples import single as m; result = m.count()"
@@ -71,7 +134,7 @@ def test_capsule_users_are_copied_whatever_they_declare(
 ):
     """They keep pointers into other modules, which are copies here."""
     target = modules / ("capsules" + SUFFIX)
-    text = (SOURCES / "sample.c").read_text()
+    text = (SOURCES / "declared.c").read_text()
     text += "\nvoid *user(PyObject *o) { return PyCapsule_GetPointer(o, 0); }\n"
     source = modules / "capsules.c"
     source.write_text(text)
@@ -79,8 +142,6 @@ def test_capsule_users_are_copied_whatever_they_declare(
         source,
         target,
         "-DNAME=capsules",
-        "-DPACKAGE=samples",
-        "-DDECLARED",
         "-fvisibility=default",
     )
     asked = "import capsules as m; result = m.address()"
