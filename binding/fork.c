@@ -22,7 +22,6 @@
 #include "binding/pool/spares.h"
 #include "binding/prologue.h"
 #include "binding/queues.h"
-#include "core/base/alloc.h"
 
 static pthread_once_t fork_once = PTHREAD_ONCE_INIT;
 static int fork_error; /* what pthread_atfork returned; written once, by fork_once */
@@ -102,39 +101,22 @@ close_record(sipy_interp *interp)
 }
 
 static void
-forget_interpreters(void)
-{
-    si_entry **list = NULL;
-    size_t count = 0;
-    if (si_registry_list(&sipy_interps, &list, &count) != SI_OK) {
-        return; /* no memory for a list: their gates stay open, and nothing enters */
-    }
-    for (size_t i = 0; i < count; i++) {
-        close_record((sipy_interp *)list[i]);
-        si_entry_drop(list[i]);
-    }
-    si_free(list);
-}
-
-static void
 in_child(void)
 {
     unlock_all(true);
     sipy_creation_fork_done();
-    si_entry **list = NULL;
-    size_t count = 0;
-    if (si_registry_list(&sipy_queues, &list, &count) == SI_OK) {
-        for (size_t i = 0; i < count; i++) {
-            si_channel_after_fork((si_channel *)list[i]);
-            si_entry_drop(list[i]);
-        }
-        si_free(list);
+    /* Nothing here asks for memory: there may be none, and nobody to tell. */
+    si_entry *e = NULL;
+    while ((e = si_registry_next(&sipy_queues, e)) != NULL) {
+        si_channel_after_fork((si_channel *)e);
     }
     PyThreadState *ts = sipy_compat_current();
     if (ts == NULL || PyThreadState_GetInterpreter(ts) != PyInterpreterState_Main()) {
         return; /* forked by C code, which will call exec */
     }
-    forget_interpreters();
+    while ((e = si_registry_next(&sipy_interps, e)) != NULL) {
+        close_record((sipy_interp *)e);
+    }
     (void)sipy_compat_forget_other_interpreters();
 }
 

@@ -9,7 +9,6 @@
 #include "core/registry/registry.h"
 
 #include <assert.h>
-#include <stdlib.h>
 
 #include "core/base/alloc.h"
 
@@ -97,6 +96,29 @@ make_room(si_registry *r)
     return SI_OK;
 }
 
+/* Most ids are the highest yet; only those of interpreters that are not ours may not be. */
+static void
+list_in_order(si_registry *r, si_entry *e) SI_REQUIRES(r->mu)
+{
+    si_entry *before = r->highest;
+    while (before != NULL && before->id > e->id) {
+        before = before->before;
+    }
+    e->before = before;
+    e->after = before == NULL ? r->lowest : before->after;
+    *(before == NULL ? &r->lowest : &before->after) = e;
+    *(e->after == NULL ? &r->highest : &e->after->before) = e;
+}
+
+static void
+unlist(si_registry *r, si_entry *e) SI_REQUIRES(r->mu)
+{
+    *(e->before == NULL ? &r->lowest : &e->before->after) = e->after;
+    *(e->after == NULL ? &r->highest : &e->after->before) = e->before;
+    e->before = NULL;
+    e->after = NULL;
+}
+
 si_status
 si_registry_add(si_registry *r, si_entry *e, void (*destroy)(si_entry *e))
 {
@@ -121,6 +143,7 @@ si_registry_add(si_registry *r, si_entry *e, void (*destroy)(si_entry *e))
     si_entry **chain = chain_of(r->buckets, r->bucket_count, e->id);
     e->chain = *chain;
     *chain = e;
+    list_in_order(r, e);
     r->count++;
     si_mutex_unlock(&r->mu);
     return SI_OK;
@@ -152,18 +175,11 @@ si_registry_remove(si_registry *r, si_entry *e)
         }
         *link = e->chain;
         e->chain = NULL;
+        unlist(r, e);
         e->registry = NULL;
         r->count--;
     }
     si_mutex_unlock(&r->mu);
-}
-
-static int
-compare_ids(const void *a, const void *b)
-{
-    int64_t left = (*(si_entry *const *)a)->id;
-    int64_t right = (*(si_entry *const *)b)->id;
-    return (left > right) - (left < right);
 }
 
 /* Holds every live entry and returns how many; entries has room for r->count. */
@@ -174,11 +190,9 @@ static size_t
 hold_all(si_registry *r, si_entry **entries)
 {
     size_t held = 0;
-    for (size_t i = 0; i < r->bucket_count; i++) {
-        for (si_entry *e = r->buckets[i]; e != NULL; e = e->chain) {
-            if (try_hold(e)) {
-                entries[held++] = e;
-            }
+    for (si_entry *e = r->lowest; e != NULL; e = e->after) {
+        if (try_hold(e)) {
+            entries[held++] = e;
         }
     }
     return held;
@@ -206,12 +220,24 @@ si_registry_list(si_registry *r, si_entry ***out, size_t *count)
         si_free(entries);
         entries = NULL;
     }
-    else {
-        qsort(entries, held, sizeof(si_entry *), compare_ids);
-    }
     *out = entries;
     *count = held;
     return SI_OK;
+}
+
+si_entry *
+si_registry_next(si_registry *r, si_entry *e)
+{
+    si_mutex_lock(&r->mu);
+    si_entry *next = e != NULL && e->registry == r ? e->after : r->lowest;
+    while (next != NULL && ((e != NULL && next->id <= e->id) || !try_hold(next))) {
+        next = next->after; /* from the start, if e was removed meanwhile */
+    }
+    si_mutex_unlock(&r->mu);
+    if (e != NULL) {
+        si_entry_drop(e);
+    }
+    return next;
 }
 
 void
@@ -232,10 +258,8 @@ for_each(si_registry *r, void (*visit)(si_entry *e)) SI_REQUIRES(r->mu);
 static void
 for_each(si_registry *r, void (*visit)(si_entry *e))
 {
-    for (size_t i = 0; i < r->bucket_count; i++) {
-        for (si_entry *e = r->buckets[i]; e != NULL; e = e->chain) {
-            visit(e);
-        }
+    for (si_entry *e = r->lowest; e != NULL; e = e->after) {
+        visit(e);
     }
 }
 

@@ -4,6 +4,7 @@
  *            in it from add until its last reference is dropped or it is removed.
  * Ownership  References are counted in the entry. The last drop takes the entry out of
  *            the table and calls its destroy function, with no lock held.
+ *            All entries are also on one list, in ascending order of id.
  * Locking    One mutex per registry, a leaf: nothing is called with it held.
  */
 #ifndef SI_REGISTRY_REGISTRY_H
@@ -26,6 +27,8 @@ typedef struct si_entry {
     si_atomic_u32 refs;
     si_registry *registry;               /* NULL while in no table */
     struct si_entry *chain;              /* hash chain; guarded by the registry */
+    struct si_entry *before;             /* the next lower id; guarded as well */
+    struct si_entry *after;              /* the next higher id; guarded as well */
     void (*destroy)(struct si_entry *e); /* runs after the last drop, in that thread */
 } si_entry;
 
@@ -34,6 +37,8 @@ struct si_registry {
     si_entry **buckets SI_GUARDED_BY(mu); /* power-of-two many */
     size_t bucket_count SI_GUARDED_BY(mu);
     size_t count SI_GUARDED_BY(mu);
+    si_entry *lowest SI_GUARDED_BY(mu);
+    si_entry *highest SI_GUARDED_BY(mu);
     int64_t next_id SI_GUARDED_BY(mu);
 };
 
@@ -58,6 +63,12 @@ si_registry_remove(si_registry *r, si_entry *e);
  * -> SI_OK | SI_NOMEM */
 SI_NODISCARD si_status
 si_registry_list(si_registry *r, si_entry ***out, size_t *count);
+
+/* A step of a walk in ascending order of id, which needs no memory: a new reference to the
+ * entry after e, or to the first one for NULL; NULL at the end. Takes over the caller's
+ * reference to e. What is added or removed meanwhile may be met or not. Any thread. */
+si_entry *
+si_registry_next(si_registry *r, si_entry *e);
 
 /* Frees the table of a registry that is empty and that nobody uses any more. */
 void

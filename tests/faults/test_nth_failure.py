@@ -29,6 +29,13 @@ OPERATIONS = {
         "victim.close()",
         "victim.close()",
     ),
+    "close_with_items": (
+        "victim = subinterpreters.create(); victim.prepare_main(q=queue);"
+        "victim.exec('q.put([1]); q.put(bytes(5000))')",
+        "victim.close(); unbound(2)",
+        "victim.close(); unbound(2)",
+    ),
+    "fork": ("", "fork()", ""),
     "drop": ("victim = subinterpreters.create()", "del victim", ""),
     "exec": ("", "interp.exec(f'x = {n}')", ""),
     "exec_of_code": (
@@ -82,8 +89,21 @@ OPERATIONS = {
     ),
 }
 
+# Those during which we ask the system for nothing.
+NO_REQUESTS = {
+    "close",
+    "close_with_items",
+    "drop",
+    "exec_of_code",
+    "fork",
+    "get_with_timeout",
+    "interrupt",
+    "is_shareable",
+    "lookup",
+}
+
 SCRIPT = """
-    import ctypes, subinterpreters, sys, threading, logging
+    import ctypes, os, subinterpreters, sys, threading, logging
     logging.disable()
     faults = ctypes.CDLL(None) if sys.argv[1] == "ours" else None
     VALUES = [1, 2.5, 2**70, 'x' * 300, b'y' * 5000, (1, {'a': None}), {7}]
@@ -111,6 +131,24 @@ SCRIPT = """
     def drain(value):
         while not queue.empty():
             assert queue.get_nowait() == value
+
+    def unbound(count):
+        for _ in range(count):
+            assert queue.get_nowait() is subinterpreters.UNBOUND
+
+    def fork():
+        pid = os.fork()
+        if pid == 0:
+            try:
+                assert not faults.fail_nth(0)
+                try:
+                    interp.exec('x = 2')
+                except subinterpreters.InterpreterNotFoundError:
+                    subinterpreters.create().exec('x = 3')
+                    os._exit(0)
+            finally:
+                os._exit(1)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 
     def attempt(caught):
         try:
@@ -181,6 +219,7 @@ def test_requests_of_ours(script, library, name):
     assert done.returncode == 0, done.stdout + done.stderr
     failures = int(done.stdout.split()[0])
     print(f"{name}: {failures} failures")
+    assert (failures == 0) == (name in NO_REQUESTS)
 
 
 # None that runs Python code of CPython, some of which does not survive this.

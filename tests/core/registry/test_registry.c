@@ -139,6 +139,40 @@ test_list_is_sorted_and_holds(void **state)
 }
 
 static void
+test_walk_is_sorted_and_outlives_removals(void **state)
+{
+    enum { COUNT = 50 };
+    si_registry r = SI_REGISTRY_INIT;
+    object *objects[COUNT];
+    assert_null(si_registry_next(&r, NULL));
+    for (int64_t i = 0; i < COUNT; i++) {
+        objects[i] = add_object(&r, (i * 7) % COUNT);
+    }
+    si_alloc_fail_nth(1);
+    int64_t expected = 0;
+    si_entry *e = NULL;
+    while ((e = si_registry_next(&r, e)) != NULL) {
+        assert_true(e->id == expected);
+        if (expected % 3 == 0) {
+            si_registry_remove(&r, e); /* the walk goes on behind it */
+        }
+        expected++;
+    }
+    assert_int_equal(expected, COUNT);
+    assert_false(si_alloc_failed());
+    si_alloc_fail_nth(0);
+    while ((e = si_registry_next(&r, e)) != NULL) {
+        assert_true(e->id % 3 != 0);
+    }
+    for (size_t i = 0; i < COUNT; i++) {
+        si_entry_drop(&objects[i]->entry);
+    }
+    assert_int_equal(si_load_seq_cst(&alive), 0);
+    assert_null(si_registry_next(&r, NULL));
+    si_registry_fini(&r);
+}
+
+static void
 test_every_allocation_may_fail(void **state)
 {
     si_registry r = SI_REGISTRY_INIT;
@@ -233,6 +267,13 @@ look_around(void *arg)
                 si_entry_drop(entries[j]);
             }
             si_free(entries);
+            int64_t last = -1;
+            for (e = si_registry_next(&c->r, NULL); e != NULL;
+                 e = si_registry_next(&c->r, e)) {
+                check(((object *)e)->magic == MAGIC);
+                check(e->id >= last);
+                last = e->id;
+            }
         }
     }
     return NULL;
@@ -298,6 +339,7 @@ main(void)
         cmocka_unit_test(test_found_until_the_last_drop),
         cmocka_unit_test(test_removed_is_not_found_but_lives),
         cmocka_unit_test(test_list_is_sorted_and_holds),
+        cmocka_unit_test(test_walk_is_sorted_and_outlives_removals),
         cmocka_unit_test(test_every_allocation_may_fail),
         cmocka_unit_test(test_threads_find_only_the_living),
         cmocka_unit_test(test_table_grows_under_concurrent_adds),
