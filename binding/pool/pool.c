@@ -3,6 +3,8 @@
  * Growing    A worker is started when more jobs wait than workers are idle. Who puts a job
  *            looks at `idle` after the put; who takes one looks at the queue after it has
  *            taken itself off `idle`: one of the two sees that a worker is missing.
+ *            A job whose put cannot get the first worker is taken back: no job waits in a
+ *            pool without workers.
  * Ending     `gone` ends once: when the queue is closed and the last listed worker leaves,
  *            or at closing if there is none. What is then still in the queue is ended.
  * Lock order pools_mu and pool->mu are leaves.
@@ -172,14 +174,10 @@ wants_worker(sipy_pool *pool)
            si_task_queue_count(&pool->queue) > si_load_seq_cst(&pool->idle);
 }
 
-/* A worker more on the list, counted as idle. -> NULL: no memory, or not wanted */
-static sipy_worker *
-list_worker(sipy_pool *pool)
+/* Lists worker, counted as idle. -> false: it is not wanted any more */
+static bool
+list_worker(sipy_pool *pool, sipy_worker *worker)
 {
-    sipy_worker *worker = si_calloc(sizeof(*worker));
-    if (worker == NULL) {
-        return NULL;
-    }
     worker->pool = pool;
     si_mutex_lock(&pool->mu);
     bool wanted = wants_worker(pool);
@@ -192,31 +190,63 @@ list_worker(sipy_pool *pool)
         (void)si_add_seq_cst(&pool->idle, 1);
     }
     si_mutex_unlock(&pool->mu);
-    if (!wanted) {
-        si_free(worker);
-        return NULL;
-    }
-    sipy_pool_hold(pool);
-    return worker;
+    return wanted;
 }
 
-void
+static void
+add_past(sipy_pool *pool, const sipy_worker *worker) SI_REQUIRES(pool->mu)
+{
+    sipy_histogram_merge(&pool->past_run_times, &worker->run_times);
+    sipy_histogram_merge(&pool->past_wait_times, &worker->wait_times);
+    pool->past_tasks += si_load_relaxed(&worker->tasks);
+    pool->past_busy_ns += si_load_relaxed(&worker->busy_ns);
+    pool->past_cpu_ns += si_load_relaxed(&worker->cpu_ns);
+}
+
+/* -> whether it was listed */
+static bool
+unlist(sipy_pool *pool, sipy_worker *worker) SI_REQUIRES(pool->mu)
+{
+    if (si_load_relaxed(&worker->listed) == 0) {
+        return false;
+    }
+    sipy_worker **link = &pool->workers;
+    while (*link != worker) {
+        link = &(*link)->next;
+    }
+    *link = worker->next;
+    si_store_release(&worker->listed, 0);
+    add_past(pool, worker);
+    si_store_seq_cst(&pool->alive, si_load_relaxed(&pool->alive) - 1);
+    return true;
+}
+
+si_status
 sipy_pool_grow(sipy_pool *pool)
 {
     if (SI_LIKELY(!wants_worker(pool))) {
-        return;
+        return SI_OK;
     }
-    sipy_worker *worker = list_worker(pool);
-    if (worker == NULL || sipy_worker_start(worker)) {
-        return;
+    si_status status = SI_NOMEM;
+    sipy_worker *worker = si_calloc(sizeof(*worker));
+    if (worker != NULL && !list_worker(pool, worker)) {
+        si_free(worker);
+        return SI_OK;
     }
-    (void)si_sub_seq_cst(&pool->idle, 1);
-    if (si_load_relaxed(&pool->alive) == 1) {
-        sipy_pool_break(pool, NULL, "no thread could be started");
+    if (worker != NULL) {
+        sipy_pool_hold(pool);
+        status = sipy_worker_start(worker);
+        if (status == SI_OK) {
+            return SI_OK;
+        }
+        (void)si_sub_seq_cst(&pool->idle, 1);
+        si_mutex_lock(&pool->mu);
+        (void)unlist(pool, worker);
+        si_mutex_unlock(&pool->mu);
+        sipy_pool_drop(pool);
+        si_free(worker);
     }
-    sipy_pool_unlist(pool, worker);
-    sipy_pool_drop(pool);
-    si_free(worker);
+    return si_load_seq_cst(&pool->alive) != 0 ? SI_OK : status;
 }
 
 void
@@ -265,40 +295,14 @@ settle(sipy_pool *pool)
     si_task_finish(&pool->gone, SI_TASK_DONE);
 }
 
-static void
-add_past(sipy_pool *pool, const sipy_worker *worker) SI_REQUIRES(pool->mu)
-{
-    sipy_histogram_merge(&pool->past_run_times, &worker->run_times);
-    sipy_histogram_merge(&pool->past_wait_times, &worker->wait_times);
-    pool->past_tasks += si_load_relaxed(&worker->tasks);
-    pool->past_busy_ns += si_load_relaxed(&worker->busy_ns);
-    pool->past_cpu_ns += si_load_relaxed(&worker->cpu_ns);
-}
-
-/* -> whether it was listed */
-static bool
-unlist(sipy_pool *pool, sipy_worker *worker) SI_REQUIRES(pool->mu)
-{
-    if (si_load_relaxed(&worker->listed) == 0) {
-        return false;
-    }
-    sipy_worker **link = &pool->workers;
-    while (*link != worker) {
-        link = &(*link)->next;
-    }
-    *link = worker->next;
-    si_store_release(&worker->listed, 0);
-    add_past(pool, worker);
-    si_store_seq_cst(&pool->alive, si_load_relaxed(&pool->alive) - 1);
-    return true;
-}
-
 /* A worker fewer: another one may be wanted, or it was the last. */
 static void
 after_unlisting(sipy_pool *pool)
 {
     if (!sipy_process_exiting()) {
-        sipy_pool_grow(pool); /* a job may have counted on it */
+        if (sipy_pool_grow(pool) != SI_OK) { /* a job had counted on it */
+            sipy_pool_break(pool, NULL, "no thread could be started");
+        }
     }
     else if (si_load_seq_cst(&pool->alive) == 0) {
         sipy_pool_break(pool, NULL, "the process is exiting");
@@ -345,8 +349,15 @@ void
 sipy_pool_close(sipy_pool *pool)
 {
     si_task_queue_close(&pool->queue);
-    sipy_pool_grow(pool); /* for jobs whose worker could not be started earlier */
     settle(pool);
+}
+
+bool
+sipy_pool_retract(sipy_pool *pool, sipy_job *job)
+{
+    bool inside = si_task_queue_retract(&pool->queue, &job->task);
+    settle(pool); /* closed meanwhile, it may have waited for this job */
+    return inside;
 }
 
 void

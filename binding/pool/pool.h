@@ -135,9 +135,15 @@ sipy_pool_drop(sipy_pool *pool);
 bool
 sipy_pool_usable(const sipy_pool *pool);
 
-/* Starts a worker if there are more jobs than idle workers. Any thread. */
-void
+/* Starts a worker if there are more jobs than idle workers. Any thread.
+ * -> SI_OK, also if there are other workers | SI_NOMEM, SI_SYSTEM: there is no worker */
+si_status
 sipy_pool_grow(sipy_pool *pool);
+
+/* Takes a job that was put back out of the queue, if it is still there. Any thread.
+ * -> whether it was */
+bool
+sipy_pool_retract(sipy_pool *pool, sipy_job *job);
 
 /* No more jobs; workers end when none is left. Idempotent. Any thread. */
 void
@@ -183,8 +189,8 @@ sipy_pools_fork_done(bool child);
 
 /* --- worker.c, keeper.c -------------------------------------------------------------- */
 
-/* Starts the thread of a listed worker. -> false: the system refused */
-bool
+/* Starts the thread of a listed worker. -> SI_OK | SI_NOMEM | SI_SYSTEM: it refused */
+SI_NODISCARD si_status
 sipy_worker_start(sipy_worker *worker);
 
 /* The worker that the calling thread is, or NULL. */

@@ -156,6 +156,23 @@ wait_for_room(const sipy_state *state, sipy_pool *pool)
                : 0;
 }
 
+/* Gets job a worker, or takes it back. -> 0 | -1 with an exception */
+static int
+find_worker(sipy_pool *pool, sipy_job *job)
+{
+    si_status status = sipy_pool_grow(pool);
+    if (SI_LIKELY(status == SI_OK) || !sipy_pool_retract(pool, job)) {
+        return 0;
+    }
+    if (status == SI_NOMEM) {
+        PyErr_NoMemory();
+    }
+    else {
+        PyErr_SetString(PyExc_RuntimeError, "can't start new thread");
+    }
+    return -1;
+}
+
 static int
 enqueue(sipy_state *state, sipy_pool *pool, sipy_job *job)
 {
@@ -163,8 +180,7 @@ enqueue(sipy_state *state, sipy_pool *pool, sipy_job *job)
         job->submitted_ns = si_now_ns();
         switch (si_task_queue_put(&pool->queue, &job->task)) {
             case SI_OK:
-                sipy_pool_grow(pool);
-                return 0;
+                return find_worker(pool, job);
             case SI_FULL:
                 if (wait_for_room(state, pool) < 0) {
                     return -1;

@@ -191,7 +191,7 @@ next_job(sipy_worker *worker)
         (void)si_sub_seq_cst(&pool->idle, 1);
         si_task *task = si_task_queue_try_get(&pool->queue);
         if (task != NULL) {
-            sipy_pool_grow(pool);
+            (void)sipy_pool_grow(pool); /* there is this one */
             return (sipy_job *)task;
         }
         (void)si_add_seq_cst(&pool->idle, 1);
@@ -278,8 +278,8 @@ worker_main(void *arg)
     si_free(worker);
 }
 
-bool
+si_status
 sipy_worker_start(sipy_worker *worker)
 {
-    return si_thread_start(worker_main, worker, worker->pool->name) == SI_OK;
+    return si_thread_start(worker_main, worker, worker->pool->name);
 }

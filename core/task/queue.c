@@ -265,6 +265,24 @@ si_task_queue_cancel(si_task_queue *q, si_task *task)
     return inside;
 }
 
+bool
+si_task_queue_retract(si_task_queue *q, si_task *task)
+{
+    si_waiter *putter = NULL;
+    si_mutex_lock(&q->mu);
+    bool inside = task->queued;
+    if (inside) {
+        unlink_task(q, task);
+        putter = wake_putter(q);
+    }
+    si_mutex_unlock(&q->mu);
+    kick(putter);
+    if (inside) {
+        si_task_drop(task);
+    }
+    return inside;
+}
+
 void
 si_task_queue_close(si_task_queue *q)
 {

@@ -58,6 +58,11 @@ si_task_queue_wait_get(si_task_queue *q, si_waiter *w, int64_t deadline_ns);
 bool
 si_task_queue_cancel(si_task_queue *q, si_task *task);
 
+/* Takes task out before a worker has it, PENDING as it was when it was put, and drops the
+ * queue's reference: the caller has one. -> whether it was inside */
+SI_NODISCARD bool
+si_task_queue_retract(si_task_queue *q, si_task *task);
+
 /* The oldest task with its reference, without marking it; NULL: none. For a queue that
  * nobody will work on any more: the caller ends it. */
 si_task *

@@ -26,6 +26,7 @@ __libc_realloc(void *ptr, size_t size);
 static uintptr_t first, last;  /* where the module is; written before the countdown */
 static _Atomic long countdown; /* fails on the step from 1 to 0 */
 static _Atomic int has_failed;
+static _Atomic int no_threads; /* 1: no call of pthread_create succeeds */
 
 static int
 find_module(struct dl_phdr_info *info, size_t size, void *prefix)
@@ -59,12 +60,26 @@ fail_nth(long n)
     return failed;
 }
 
+/* Has every start of a thread fail, or none. -> 0, or -1 if the module is not there */
+int
+fail_all_threads(int all)
+{
+    int known = fail_nth(0);
+    atomic_store(&no_threads, all);
+    return known < 0 ? -1 : 0;
+}
+
+static int
+is_ours(const void *caller)
+{
+    return (uintptr_t)caller >= first && (uintptr_t)caller < last;
+}
+
 static int
 fails(const void *caller)
 {
-    uintptr_t at = (uintptr_t)caller;
-    if (atomic_load_explicit(&countdown, memory_order_relaxed) <= 0 || at < first ||
-        at >= last || atomic_fetch_sub(&countdown, 1) != 1) {
+    if (atomic_load_explicit(&countdown, memory_order_relaxed) <= 0 ||
+        !is_ours(caller) || atomic_fetch_sub(&countdown, 1) != 1) {
         return 0;
     }
     atomic_store(&has_failed, 1);
@@ -105,7 +120,8 @@ pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*run)
 {
     typedef int create(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
     static create *real;
-    if (fails(__builtin_return_address(0))) {
+    const void *caller = __builtin_return_address(0);
+    if (fails(caller) || (atomic_load(&no_threads) && is_ours(caller))) {
         return EAGAIN;
     }
     if (real == NULL) {

@@ -82,6 +82,21 @@ OPERATIONS = {
         " assert pool.submit(pow, 2, 3).result() == 8",
         "",
     ),
+    "submit": (
+        "worker = subinterpreters.create()",
+        "assert worker.submit(pow, 2, 3).result(timeout=60) == 8",
+        "assert worker.submit(pow, 2, 3).result(timeout=60) == 8",
+    ),
+    "call_async": (
+        "worker = subinterpreters.create()",
+        "assert asyncio.run(call_async(worker)) == 8",
+        "assert asyncio.run(call_async(worker)) == 8",
+    ),
+    "get_async": (
+        "queue.put([n])",
+        "assert asyncio.run(get_async()) == [n]",
+        "drain([n])",
+    ),
     "keep_ready": (
         "",
         "subinterpreters.keep_ready(1); subinterpreters.keep_ready(0)",
@@ -103,7 +118,7 @@ NO_REQUESTS = {
 }
 
 SCRIPT = """
-    import ctypes, os, subinterpreters, sys, threading, logging
+    import asyncio, ctypes, os, subinterpreters, sys, threading, logging
     logging.disable()
     faults = ctypes.CDLL(None) if sys.argv[1] == "ours" else None
     VALUES = [1, 2.5, 2**70, 'x' * 300, b'y' * 5000, (1, {'a': None}), {7}]
@@ -149,6 +164,12 @@ SCRIPT = """
             finally:
                 os._exit(1)
         assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+    async def call_async(worker):
+        return await worker.call_async(pow, 2, 3)
+
+    async def get_async():
+        return await asyncio.wait_for(queue.get_async(), 60)
 
     def attempt(caught):
         try:
@@ -220,6 +241,39 @@ def test_requests_of_ours(script, library, name):
     failures = int(done.stdout.split()[0])
     print(f"{name}: {failures} failures")
     assert (failures == 0) == (name in NO_REQUESTS)
+
+
+def test_no_threads_at_all(script, library):
+    """Not one failure but all: whoever has a worker waits for it, others are told."""
+    done = script.run(
+        """
+        import ctypes, subinterpreters
+        faults = ctypes.CDLL(None)
+        queue = subinterpreters.create_queue()
+        pool = subinterpreters.InterpreterPoolExecutor(4)
+        other = subinterpreters.InterpreterPoolExecutor(4)
+        interp = subinterpreters.create()
+        busy = pool.submit(queue.get)
+        while not busy.running():
+            pass
+        assert faults.fail_all_threads(1) == 0
+        futures = [pool.submit(pow, 2, n) for n in range(8)]
+        for submit in other.submit, interp.submit:
+            try:
+                submit(pow, 2, 3)
+            except RuntimeError as error:
+                print(error)
+        queue.put('done')
+        assert busy.result() == 'done'
+        assert [f.result() for f in futures] == [2**n for n in range(8)]
+        faults.fail_all_threads(0)
+        assert other.submit(pow, 2, 3).result() == 8
+        assert interp.submit(pow, 2, 3).result() == 8
+        """,
+        env={"LD_PRELOAD": str(library)},
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout == "can't start new thread\n" * 2
 
 
 # None that runs Python code of CPython, some of which does not survive this.

@@ -82,6 +82,25 @@ test_cancel_takes_it_out(void **state)
 }
 
 static void
+test_retract_leaves_it_as_it_was(void **state)
+{
+    (void)state;
+    si_task_queue q = {.limit = 1};
+    si_task *task = new_task();
+    assert_int_equal(si_task_queue_put(&q, task), SI_OK);
+    uint32_t word = si_load_relaxed(&task->word);
+    assert_true(si_task_queue_retract(&q, task));
+    assert_false(si_task_queue_retract(&q, task));
+    assert_int_equal(si_load_relaxed(&task->word), word);
+    assert_int_equal(si_task_queue_count(&q), 0);
+    assert_int_equal(si_task_queue_put(&q, task), SI_OK);
+    assert_ptr_equal(si_task_queue_try_get(&q), task);
+    assert_false(si_task_queue_retract(&q, task));
+    si_task_drop(task);
+    si_task_drop(task);
+}
+
+static void
 test_claimed_once(void **state)
 {
     (void)state;
@@ -265,6 +284,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_first_come_first_served),
         cmocka_unit_test(test_cancel_takes_it_out),
+        cmocka_unit_test(test_retract_leaves_it_as_it_was),
         cmocka_unit_test(test_claimed_once),
         cmocka_unit_test(test_outbox),
         cmocka_unit_test(test_waiting_times_out),
