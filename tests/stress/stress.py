@@ -9,6 +9,8 @@ interleave is up to the machine. Checked all the time:
 * what an interpreter holds is what the thread that owns it put there;
 * what a thread gets from a queue was put there by somebody, once, and in the order of
   the one who put it; at the end all that was put has been got;
+* one interpreter that all use is closed by any of them at any time: it is busy, gone, or
+  does what it shall; what it put is got once, or is UNBOUND once it is gone;
 * an operation that must fail does, with the documented error;
 * at the end no interpreter is left.
 
@@ -49,6 +51,10 @@ WEIGHTS = {
     "thread": 2,
     "renew": 0.15,
     "child": 0.05,
+    "mortal": 15,
+    "mortal_put": 15,
+    "mortal_get": 15,
+    "kill": 0.6,
 }
 VALUES = [
     None,
@@ -87,6 +93,10 @@ class Ledger:
         return problems
 
 
+def put_doomed(item):
+    globals()["doomed"].put_nowait(item)
+
+
 class Worker:
     """One thread: its own interpreters, and the queues that all share."""
 
@@ -97,6 +107,9 @@ class Worker:
         self.owned = []
         self.last = collections.defaultdict(lambda: -1)
         self.count = 0
+        self.mortal_puts = 0
+        self.doomed = collections.Counter()
+        self.unbound = 0
         self.choices = list(WEIGHTS)
         self.weights = list(WEIGHTS.values())
 
@@ -235,6 +248,61 @@ class Worker:
             "assert child.call(eval, 'x') == 1; del child"
         )
 
+    # The interpreter that anybody may close while others use it
+
+    def in_mortal(self, use):
+        """use(interpreter), or None if it was busy or gone."""
+        try:
+            return use(self.stress.mortal)
+        except InterpreterNotFoundError:
+            return None
+        except InterpreterError as exc:
+            self.expect(str(exc) == "interpreter already running", str(exc))
+            return None
+
+    def do_mortal(self):
+        value = self.random.choice(VALUES)
+
+        def use(interp):
+            if self.random.random() < 0.3:
+                return interp.exec("state += 1")
+            return self.expect(
+                interp.call(lambda value: (value, 1), value) == (value, 1), "changed"
+            )
+
+        self.in_mortal(use)
+
+    def do_mortal_put(self):
+        item = self.number, self.mortal_puts, self.random.choice(VALUES)
+        put = self.in_mortal(lambda interp: interp.call(put_doomed, item) or True)
+        self.mortal_puts += put is not None
+
+    def do_mortal_get(self):
+        try:
+            item = self.stress.doomed.get(timeout=self.timeout())
+        except QueueEmpty:
+            return
+        self.got_doomed(item)
+
+    def got_doomed(self, item):
+        if item is subinterpreters.UNBOUND:
+            self.unbound += 1
+            return
+        self.doomed[item[:2]] += 1
+        self.expect(item[2] in VALUES, f"a changed value: {item[2]!r}")
+
+    def do_kill(self):
+        victim = self.stress.mortal
+        try:
+            victim.close()
+        except InterpreterNotFoundError:
+            return  # another thread has closed it, and puts a new one there
+        except InterpreterError as exc:
+            self.expect(str(exc).startswith("interpreter running"), str(exc))
+            return
+        self.stress.renew_mortal()
+        self.stress.kills += 1
+
     # Queues: an item is (thread, number, value)
 
     def item(self):
@@ -343,7 +411,36 @@ class Stress:
         self.shared = subinterpreters.create()
         self.shared.exec("count = 0")
         self.shared_count = 0
+        self.doomed = subinterpreters.create_queue()
+        self.kills = 0
+        self.renew_mortal()
         self.workers = [Worker(self, number) for number in range(threads)]
+
+    def renew_mortal(self):
+        interp = subinterpreters.create()
+        interp.exec("state = 0")
+        interp.prepare_main(doomed=self.doomed)
+        self.mortal = interp
+
+    def check_doomed(self):
+        """Once its owner is gone nothing real is left; nothing is lost or doubled."""
+        self.mortal.close()
+        first = self.workers[0]
+        while not self.doomed.empty():
+            item = self.doomed.get_nowait()
+            if item is not subinterpreters.UNBOUND:
+                self.problems.append(f"{item[:2]} has outlived its interpreter")
+            first.got_doomed(item)
+        puts = sum(worker.mortal_puts for worker in self.workers)
+        gone = sum(worker.unbound for worker in self.workers)
+        got = collections.Counter()
+        for worker in self.workers:
+            got.update(worker.doomed)
+        if puts != gone + got.total():
+            self.problems.append(f"{puts} items of mortals, {gone} + {got.total()} got")
+        for (thread, number), times in got.items():
+            if times != 1 or number >= self.workers[thread].mortal_puts:
+                self.problems.append(f"mortal item {number} of {thread}: {times} times")
 
     def fail(self, number, count, exc):
         import traceback
@@ -364,7 +461,8 @@ class Stress:
             thread.join()
         if self.failed.is_set():
             return
-        # Those that put items lived until here, so nothing became unbound.
+        self.check_doomed()
+        # Those that put in these lived until here, so nothing became unbound.
         for queue in self.queues:
             while not queue.empty():
                 thread, number, _ = queue.get_nowait()
@@ -405,7 +503,8 @@ def main(argv=None):
         print(problem)
     ops = sum(worker.count for worker in stress.workers)
     items = sum(stress.ledger.put)
-    print(f"stress: {ops} operations, {items} items, {seconds:.1f} s: ", end="")
+    print(f"stress: {ops} operations, {items} items, ", end="")
+    print(f"{stress.kills} closed under use, {seconds:.1f} s: ", end="")
     print(f"{len(stress.problems)} problems" if stress.problems else "no problem")
     return 1 if stress.problems else 0
 
