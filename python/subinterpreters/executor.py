@@ -11,16 +11,15 @@ from __future__ import annotations
 import os
 import sys
 import threading
-import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent import futures
 from concurrent.futures import _base
 from concurrent.futures.thread import BrokenThreadPool, ThreadPoolExecutor
-from itertools import count, islice
+from itertools import count
 from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar
 
 from . import _core
+from ._mapping import Mapping
 
 if TYPE_CHECKING:
     import asyncio
@@ -28,8 +27,6 @@ if TYPE_CHECKING:
 __all__ = ["BrokenInterpreterPool", "Future", "InterpreterPoolExecutor"]
 
 _BATCH = 256  # futures that the notifying thread handles at a time
-_CHUNK_SECONDS = 0.002  # how long a chunk of map() should take
-_LONGEST_CHUNK = 16_384
 
 _numbers = count()
 _P = ParamSpec("_P")
@@ -285,7 +282,7 @@ class _Options:
         self, fn: Callable[..., _T], *iterables: Iterable[Any], **options: Any
     ) -> Iterator[_T]:
         """As the pool's ``map()``; timeout and retries are those of a chunk."""
-        return _Mapping(self, fn, iterables, **options).start()
+        return Mapping(self, fn, iterables, **options).start()
 
     def run(
         self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs
@@ -378,7 +375,7 @@ class InterpreterPoolExecutor(_core._Pool, ThreadPoolExecutor):  # type: ignore[
         bar. Raises what fn raised when its place comes, TimeoutError if a result is not
         there timeout seconds after this call.
         """
-        return _Mapping(
+        return Mapping(
             _Options(self),
             fn,
             iterables,
@@ -408,183 +405,3 @@ def _cpu_count() -> int | None:
     if sys.version_info >= (3, 13):
         return os.process_cpu_count()
     return len(os.sched_getaffinity(0))
-
-
-# --- map ----------------------------------------------------------------------------
-
-
-class _Mapping:
-    """One call of ``map()``: cuts the input into chunks and hands the results out."""
-
-    def __init__(
-        self,
-        options: _Options,
-        fn: Callable[..., Any],
-        iterables: tuple[Iterable[Any], ...],
-        timeout: float | None = None,
-        chunksize: int | None = None,
-        buffersize: int | None = None,
-        ordered: bool = True,
-        progress: bool = False,
-    ) -> None:
-        if chunksize is not None and chunksize < 1:
-            raise ValueError("chunksize must be >= 1.")
-        if buffersize is not None:
-            if not isinstance(buffersize, int):
-                raise TypeError("buffersize must be an integer or None")
-            if buffersize < 1:
-                raise ValueError("buffersize must be None or > 0")
-        self._options = options
-        self._fn = fn
-        self._star = len(iterables) != 1
-        self._items: Iterator[Any]
-        self._items = zip(*iterables, strict=False) if self._star else iter(*iterables)
-        self._end = None if timeout is None else time.monotonic() + timeout
-        self._left = self._length_of(iterables)
-        self._chunksize = chunksize
-        self._buffersize = buffersize
-        self._ordered = ordered
-        self._progress = _Progress(self._left) if progress else None
-        self._in_flight = 0  # items
-        self._seen = 0  # items whose time is known
-        self._spent = 0.0
-        # Futures and how many items each has; and those whose time was not looked at.
-        self._waiting: deque[tuple[Future[list[Any]], int]] = deque()
-        self._untimed: deque[tuple[Future[list[Any]], int]] = deque()
-
-    @staticmethod
-    def _length_of(iterables: tuple[Any, ...]) -> int | None:
-        try:
-            return min([len(iterable) for iterable in iterables], default=0)
-        except TypeError:
-            return None
-
-    def _next_size(self) -> int:
-        if self._chunksize is not None:
-            size = self._chunksize
-        elif self._options._timeout_ns:
-            size = 1  # the timeout is that of one call
-        else:
-            size = self._automatic_size()
-        if self._buffersize is not None:
-            size = min(size, self._buffersize - self._in_flight)
-        return size
-
-    def _automatic_size(self) -> int:
-        """As many items as take _CHUNK_SECONDS, as far as that is known, but not so
-        many that a worker has nothing to do while another does the rest."""
-        while self._untimed and self._untimed[0][0].done():
-            future, items = self._untimed.popleft()
-            self._seen += items
-            self._spent += future._run_time()
-        size = 1
-        if self._seen:
-            size = int(_CHUNK_SECONDS * self._seen / max(self._spent, 1e-9))
-        if self._left is not None:
-            size = min(size, self._left // (4 * self._options._pool._max_workers))
-        return max(1, min(size, _LONGEST_CHUNK))
-
-    def _send_chunk(self) -> bool:
-        """Submit one chunk; False if there are no more items."""
-        size = self._next_size()
-        if size <= 0:
-            return False
-        chunk = list(islice(self._items, size))
-        if not chunk:
-            return False
-        options = self._options
-        future = options._pool._submit(
-            options._timeout_ns,
-            options._retries,
-            _core._map_chunk,
-            self._fn,
-            chunk,
-            self._star,
-        )
-        self._waiting.append((future, len(chunk)))
-        if self._chunksize is None:
-            self._untimed.append((future, len(chunk)))
-        self._in_flight += len(chunk)
-        if self._left is not None:
-            self._left = max(0, self._left - len(chunk))
-        return True
-
-    def start(self) -> Iterator[Any]:
-        """Submit what may be under way and return the iterator over the results."""
-        while self._send_chunk():
-            pass
-        return self._results()
-
-    def _take(self) -> tuple[Future[list[Any]], int]:
-        """The next chunk to hand out: its future and the number of its items."""
-        if self._ordered:
-            return self._waiting.popleft()
-        futures_there = {future: size for future, size in self._waiting}
-        done, _ = futures.wait(
-            futures_there, self._remaining(), return_when=futures.FIRST_COMPLETED
-        )
-        if not done:
-            raise TimeoutError
-        for entry in self._waiting:
-            if entry[0] in done:
-                self._waiting.remove(entry)
-                return entry
-        raise AssertionError("a future that nobody waits for")
-
-    def _remaining(self) -> float | None:
-        return None if self._end is None else self._end - time.monotonic()
-
-    def _results(self) -> Iterator[Any]:
-        try:
-            while self._waiting:
-                future, size = self._take()
-                try:
-                    results = future.result(self._remaining())
-                except futures.CancelledError:
-                    raise
-                except BaseException:
-                    if future.done():
-                        yield from future._partial() or ()
-                    raise
-                self._in_flight -= size
-                del future
-                if self._buffersize is not None:
-                    while self._send_chunk():
-                        pass
-                if self._progress is not None:
-                    self._progress.advance(size)
-                yield from results
-        finally:
-            for future, _ in self._waiting:
-                future.cancel()
-            if self._progress is not None:
-                self._progress.close()
-
-
-class _Progress:
-    """A bar on stderr; tqdm's where that is installed."""
-
-    def __init__(self, total: int | None) -> None:
-        self._bar: Any
-        try:
-            from tqdm import tqdm  # noqa: PLC0415 - only who wants a bar has it
-        except ImportError:
-            self._bar = None
-        else:
-            self._bar = tqdm(total=total)
-        self._total = total
-        self._done = 0
-
-    def advance(self, items: int) -> None:
-        if self._bar is not None:
-            self._bar.update(items)
-            return
-        self._done += items
-        total = "" if self._total is None else f"/{self._total}"
-        print(f"\r{self._done}{total}", end="", file=sys.stderr, flush=True)
-
-    def close(self) -> None:
-        if self._bar is not None:
-            self._bar.close()
-        else:
-            print(file=sys.stderr)
