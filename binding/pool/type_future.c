@@ -17,7 +17,7 @@ typedef struct future_object {
     sipy_pool *pool;     /* a reference */
     sipy_job *job;       /* a reference; NULL: it failed before it became a task */
     PyObject *result;    /* once it was asked for */
-    PyObject *exception; /* likewise */
+    PyObject *exception; /* likewise; also why the result cannot be rebuilt */
     PyObject *waiters;   /* of concurrent.futures.wait and as_completed, or NULL */
     PyObject *callbacks; /* or what an event loop keeps here, or NULL */
     char subscribed;     /* an outbox is told of the end */
@@ -204,7 +204,10 @@ settle(future_object *self, PyObject *timeout)
     PyObject *exception = NULL;
     PyObject *result = sipy_job_result(self->pool, self->job, self->state, &exception);
     if (result == NULL && exception == NULL) {
-        return -1;
+        if (!PyErr_ExceptionMatches(PyExc_Exception)) {
+            return -1; /* a Ctrl-C is for who asks, not what the task came to */
+        }
+        exception = PyErr_GetRaisedException();
     }
     if (self->result != NULL || self->exception != NULL) {
         Py_XDECREF(result); /* another thread was faster while Python code ran */
@@ -294,13 +297,15 @@ future_done(PyObject *op, PyObject *Py_UNUSED(ignored))
     return PyBool_FromLong(has_ended(as_future(op)));
 }
 
-/* Whether the task ended with an exception, without decoding it. */
+/* Whether the task ended with an exception, without decoding it. A result that turned out
+ * not to be rebuilt here counts as one. */
 static PyObject *
 future_failed(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
     const future_object *self = as_future(op);
     return PyBool_FromLong(has_ended(self) && !is_cancelled(self) &&
-                           (self->job == NULL || self->job->outcome != SIPY_RETURNED));
+                           (self->exception != NULL || self->job == NULL ||
+                            self->job->outcome != SIPY_RETURNED));
 }
 
 /* How long it ran, in seconds; 0.0 if it did not. */

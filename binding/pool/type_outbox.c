@@ -138,7 +138,10 @@ outbox_deliver(PyObject *op, PyObject *limit)
     for (Py_ssize_t i = 0; rest != NULL && i < PyList_GET_SIZE(list); i++) {
         PyObject *future = PyList_GET_ITEM(list, i);
         int delivered = deliver(as_outbox(op)->state, future, name_done, name_set);
-        if (delivered < 0 || (delivered == 0 && PyList_Append(rest, future) < 0)) {
+        if (delivered < 0) {
+            PyErr_WriteUnraisable(future); /* the others of the batch go on */
+        }
+        else if (delivered == 0 && PyList_Append(rest, future) < 0) {
             Py_CLEAR(rest);
         }
     }

@@ -76,10 +76,22 @@ _boxes = _Loops()
 
 
 def _drain(box: _core._Outbox) -> None:
-    for future in box.deliver(_BATCH):
-        call, future._callbacks = future._callbacks, None
-        if call is not None and not call.done():
-            call._fail(future)
+    _fail_all(box.deliver(_BATCH))
+
+
+def _fail_all(futures: list[Any]) -> None:
+    """Have the calls of *futures*, which have no result, take over what became of them."""
+    try:
+        while futures:
+            future = futures[-1]
+            call = future._callbacks
+            if call is not None and not call.done():
+                call._fail(future)
+            futures.pop()
+            future._callbacks = None
+    except BaseException:  # a Ctrl-C, say, that stops the loop: the others are not lost
+        get_running_loop().call_soon(_fail_all, futures)
+        raise
 
 
 async def map[R](
