@@ -20,6 +20,12 @@
 
 #define MOST 64
 
+/* What keep_ready() was told to import, for the thread and for those who change it. */
+typedef struct module_names {
+    si_atomic_u32 refs;
+    sipy_image image;
+} module_names;
+
 static si_mutex spares_mu = SI_MUTEX_INIT;
 static sipy_interp *ready[MOST] SI_GUARDED_BY(spares_mu); /* reference and handle each */
 static size_t ready_count SI_GUARDED_BY(spares_mu);
@@ -28,8 +34,8 @@ static bool thread_runs SI_GUARDED_BY(spares_mu);
 static bool failing SI_GUARDED_BY(spares_mu);     /* the last one could not be made */
 static uint64_t edition SI_GUARDED_BY(spares_mu); /* counts sipy_spares_renew */
 static si_waiter *maker SI_GUARDED_BY(spares_mu); /* the thread sleeps, or NULL */
-static si_atomic_u32 ends; /* of the thread; a futex for those who wait for it */
-static sipy_image preload SI_GUARDED_BY(spares_mu);
+static si_atomic_u32 turns; /* the thread ended, or is wanted again; a futex */
+static module_names *preload SI_GUARDED_BY(spares_mu); /* a reference, or NULL: none */
 static _Thread_local bool making; /* this thread makes a spare */
 static si_atomic_i64 hidden_from =
     INT64_MAX; /* ids from here on may be one in the making */
@@ -50,6 +56,15 @@ wake_maker(void)
     bool sleeps = w != NULL && si_waiter_signal(w);
     si_mutex_unlock(&spares_mu);
     kick(w, sleeps);
+}
+
+static void
+drop_names(module_names *names)
+{
+    if (names != NULL && si_sub_acq_rel(&names->refs, 1) == 1) {
+        sipy_image_fini(&names->image);
+        si_free(names);
+    }
 }
 
 /* --- throwing away ------------------------------------------------------------------- */
@@ -96,7 +111,7 @@ throw_all_away(size_t keep)
 static void
 import_all(sipy_home *home, const sipy_image *names)
 {
-    PyObject *list = names->len == 0 ? NULL : sipy_decode(home->transfer, names);
+    PyObject *list = sipy_decode(home->transfer, names);
     for (Py_ssize_t i = 0; list != NULL && i < PyList_GET_SIZE(list); i++) {
         PyObject *module = PyImport_Import(PyList_GET_ITEM(list, i));
         if (module == NULL) {
@@ -143,16 +158,16 @@ sipy_spare_is_hidden(int64_t id)
 
 /* Visits the new interpreter to import names. Attached to main, also afterwards. */
 static void
-warm_up(sipy_interp *interp, const sipy_image *names)
+warm_up(sipy_interp *interp, const module_names *names)
 {
-    if (names->len == 0 || si_gate_enter_exclusive(&interp->gate) != SI_OK) {
+    if (names == NULL || names->image.len == 0 || si_gate_enter_exclusive(&interp->gate) != SI_OK) {
         return;
     }
     sipy_slot *slot = sipy_slot_get(interp);
     if (slot != NULL) {
         PyThreadState *caller = sipy_slot_enter(slot);
         sipy_interrupt_open(interp);
-        import_all(interp->home, names);
+        import_all(interp->home, &names->image);
         sipy_interrupt_shut(interp);
         sipy_compat_reset_thread(slot->ts);
         sipy_slot_leave(caller);
@@ -162,7 +177,7 @@ warm_up(sipy_interp *interp, const sipy_image *names)
 
 /* Attached to main inside an entry. -> interpreter with reference and handle | NULL */
 static sipy_interp *
-make_spare(sipy_interp *owner, const sipy_image *names)
+make_spare(sipy_interp *owner, const module_names *names)
 {
     PyThreadState *ts = sipy_brief_enter(owner);
     if (ts == NULL) {
@@ -188,21 +203,23 @@ make_spare(sipy_interp *owner, const sipy_image *names)
 static void
 add_spare(void)
 {
-    sipy_image names;
-    sipy_image_init(&names);
     si_mutex_lock(&spares_mu);
     uint64_t mine = edition;
-    names = preload; /* stays as it is while the thread runs one edition */
+    module_names *names = preload;
+    if (names != NULL) {
+        (void)si_add_relaxed(&names->refs, 1);
+    }
     si_mutex_unlock(&spares_mu);
     sipy_interp *owner = sipy_interp_find(0);
     sipy_interp *made = NULL;
     if (owner != NULL && si_gate_enter(&owner->gate) == SI_OK) {
         if (!sipy_process_exiting() && !sipy_compat_runtime_finalizing()) {
-            made = make_spare(owner, &names);
+            made = make_spare(owner, names);
         }
         si_gate_leave(&owner->gate);
     }
     sipy_interp_drop(owner);
+    drop_names(names);
     si_mutex_lock(&spares_mu);
     bool keep = made != NULL && mine == edition && ready_count < wanted;
     failing = made == NULL;
@@ -243,6 +260,14 @@ next_chore(si_waiter *w)
     return next;
 }
 
+/* Has those who wait for the end of the thread look again. */
+static void
+turn(void)
+{
+    (void)si_add_seq_cst(&turns, 1);
+    si_futex_wake(&turns, INT_MAX);
+}
+
 static void
 maker_main(void *Py_UNUSED(arg))
 {
@@ -257,8 +282,7 @@ maker_main(void *Py_UNUSED(arg))
             (void)status; /* whatever ended the sleep: it looks again */
         }
     }
-    (void)si_add_seq_cst(&ends, 1);
-    si_futex_wake(&ends, INT_MAX);
+    turn();
 }
 
 /* Starts the thread if it is wanted and not there. */
@@ -343,27 +367,35 @@ sipy_spares_renew(void)
     wake_maker();
 }
 
-void
-sipy_spares_stop(void)
+/* Waits, attached, until the thread has ended, or somebody wants spares again. */
+static void
+let_go(void)
 {
     bool runs;
-    si_mutex_lock(&spares_mu);
-    wanted = 0;
-    si_mutex_unlock(&spares_mu);
     wake_maker();
     do {
         si_mutex_lock(&spares_mu);
-        runs = thread_runs;
-        uint32_t seen = si_load_relaxed(&ends);
+        runs = thread_runs && wanted == 0; /* else somebody wants it again */
+        uint32_t seen = si_load_relaxed(&turns);
         si_mutex_unlock(&spares_mu);
         if (runs) {
             Py_BEGIN_ALLOW_THREADS
-            si_status status = si_futex_wait(&ends, seen, SI_FOREVER);
+            si_status status = si_futex_wait(&turns, seen, SI_FOREVER);
             (void)status; /* it looks again; signals wait for the end of this */
             Py_END_ALLOW_THREADS
         }
     } while (runs);
     throw_all_away(0);
+    wake_maker(); /* what was thrown away may be what somebody wants by now */
+}
+
+void
+sipy_spares_stop(void)
+{
+    si_mutex_lock(&spares_mu);
+    wanted = 0;
+    si_mutex_unlock(&spares_mu);
+    let_go();
 }
 
 void
@@ -436,14 +468,27 @@ sipy_keep_ready(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
     if (sipy_module_names(state, given[1], &image) < 0) {
         return NULL;
     }
-    /* The thread may be reading the old names: it is let go first. */
-    sipy_spares_stop();
+    module_names *fresh = si_calloc(sizeof(*fresh));
+    if (fresh == NULL) {
+        sipy_image_fini(&image);
+        return PyErr_NoMemory();
+    }
+    si_store_relaxed(&fresh->refs, 1);
+    fresh->image = image;
     si_mutex_lock(&spares_mu);
-    sipy_image old = preload;
-    preload = image;
+    module_names *old = preload;
+    preload = fresh;
     wanted = sipy_process_exiting() ? 0 : (size_t)n;
+    edition++; /* what is being made has the old names */
     si_mutex_unlock(&spares_mu);
-    sipy_image_fini(&old);
-    start_maker();
+    drop_names(old);
+    if (n == 0) {
+        let_go();
+    }
+    else {
+        turn();
+        throw_all_away(0);
+        start_maker();
+    }
     Py_RETURN_NONE;
 }

@@ -27,7 +27,8 @@ sipy_spare_is_hidden(int64_t id);
 void
 sipy_spares_renew(void);
 
-/* For the exit: no more spares; waits for the thread. Attached to main. */
+/* No more spares; waits for the thread, unless somebody wants spares again meanwhile, which
+ * cannot be once the process exits. Attached. */
 void
 sipy_spares_stop(void);
 

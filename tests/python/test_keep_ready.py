@@ -82,3 +82,29 @@ def test_fork(script):
         s.create().exec("print('parent')")
         """
     assert script.ok(source) == "child\nparent\n"
+
+
+def test_many_who_change_their_minds_at_once(script):
+    source = """
+        import threading
+        import subinterpreters as s
+
+        def change(keep):
+            for i in range(60):
+                keep(i % 3, preload=["colorsys"])
+
+        inner = s.create()
+        inner.exec("import subinterpreters as s")
+        threads = [threading.Thread(target=change, args=(s.keep_ready,)) for _ in range(3)]
+        threads.append(threading.Thread(target=inner.exec, args=(
+            "for i in range(60):\\n    s.keep_ready(i % 3, preload=['bisect'])",
+        )))
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        inner.close()
+        s.keep_ready(0)
+        print(len(s.list_all()))
+    """
+    assert script.ok(source, timeout=60) == "1\n"
