@@ -283,16 +283,18 @@ settle(sipy_pool *pool)
         si_task_queue_count(&pool->queue) != 0 || !si_task_claim(&pool->gone)) {
         return;
     }
-    si_waiter *keeper;
-    bool kick;
+    /* The keeper is woken after the end, or it would look and sleep again; whoever waits
+     * for the end may drop the pool meanwhile. */
+    sipy_pool_hold(pool);
+    si_task_finish(&pool->gone, SI_TASK_DONE);
     si_mutex_lock(&pool->mu);
-    keeper = pool->keeper;
-    kick = keeper != NULL && si_waiter_interrupt(keeper);
+    si_waiter *keeper = pool->keeper;
+    bool kick = keeper != NULL && si_waiter_interrupt(keeper);
     si_mutex_unlock(&pool->mu);
     if (kick) {
         si_waiter_kick(keeper);
     }
-    si_task_finish(&pool->gone, SI_TASK_DONE);
+    sipy_pool_drop(pool);
 }
 
 /* A worker fewer: another one may be wanted, or it was the last. */
