@@ -42,10 +42,16 @@ sipy_pools_fork_done(bool child) SI_NO_THREAD_SAFETY
     si_mutex_unlock(&pools_mu);
 }
 
+uint32_t
+sipy_forks(void)
+{
+    return si_load_relaxed(&generation);
+}
+
 bool
 sipy_pool_usable(const sipy_pool *pool)
 {
-    return pool->generation == si_load_relaxed(&generation);
+    return pool->generation == sipy_forks();
 }
 
 /* --- life ---------------------------------------------------------------------------- */
@@ -70,7 +76,7 @@ sipy_pool_new(const char *name, sipy_interp *owner)
     pool->name = copy;
     si_entry_hold(&owner->entry);
     pool->owner = owner;
-    pool->generation = si_load_relaxed(&generation);
+    pool->generation = sipy_forks();
     pool->opened_ns = si_now_ns();
     si_store_relaxed(&pool->refs, 1);
     si_store_relaxed(&pool->keeper_next_ns, SI_FOREVER);

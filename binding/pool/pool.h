@@ -131,6 +131,10 @@ sipy_pool_hold(sipy_pool *pool);
 void
 sipy_pool_drop(sipy_pool *pool);
 
+/* How many forks this process comes from, of those that knew of us. Any thread. */
+uint32_t
+sipy_forks(void);
+
 /* Whether this process made the pool (and not one that forked this one). Any thread. */
 bool
 sipy_pool_usable(const sipy_pool *pool);

@@ -12,7 +12,8 @@
 typedef struct outbox_object {
     PyObject_HEAD
     sipy_state *state;
-    si_outbox *box; /* a reference */
+    si_outbox *box;      /* a reference */
+    uint32_t generation; /* of forks, when it was made */
 } outbox_object;
 
 static outbox_object *
@@ -45,6 +46,7 @@ outbox_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
         return NULL;
     }
     self->state = state;
+    self->generation = sipy_forks();
     si_status status = si_outbox_new(with_fd == Py_True, &self->box);
     if (status != SI_OK) {
         Py_DECREF(self);
@@ -68,7 +70,8 @@ outbox_dealloc(PyObject *op)
 {
     PyTypeObject *type = Py_TYPE(op);
     outbox_object *self = as_outbox(op);
-    if (self->box != NULL) {
+    /* In a child the parent's box is left alone: its lock may be held for ever. */
+    if (self->box != NULL && self->generation == sipy_forks()) {
         si_task *task;
         while ((task = si_outbox_take(self->box)) != NULL) {
             Py_XDECREF(future_of(task));

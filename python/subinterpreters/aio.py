@@ -8,6 +8,7 @@ Works with any loop that has ``add_reader()``.
 from __future__ import annotations
 
 import asyncio
+import os
 from asyncio import get_running_loop
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from concurrent.futures import CancelledError
@@ -73,6 +74,7 @@ class _Loops(dict[asyncio.AbstractEventLoop, _core._Outbox]):
 
 
 _boxes = _Loops()
+os.register_at_fork(after_in_child=_boxes.clear)  # no loop of the parent runs there
 
 
 def _drain(box: _core._Outbox) -> None:

@@ -68,7 +68,10 @@ def _tell(future: Future[Any]) -> None:
             else:
                 waiter.add_result(future)
     for callback in callbacks or ():
-        _call_back(callback, future)
+        try:
+            _call_back(callback, future)
+        except BaseException:  # sys.exit(), say: this thread serves others too
+            _base.LOGGER.exception("exception calling callback for %r", future)
 
 
 def _call_back(callback: Callable[[Future[Any]], object], future: Future[Any]) -> None:
@@ -84,11 +87,13 @@ def _notify() -> None:
         there = _outbox.wait(_LINGER_SECONDS)
         batch = _outbox.take(_BATCH)
         while batch:
-            _tell(batch.pop(0))
-            with _condition:
-                _expected -= 1
-                if _expected == 0:
-                    _condition.notify_all()
+            try:
+                _tell(batch.pop(0))
+            finally:
+                with _condition:
+                    _expected -= 1
+                    if _expected == 0:
+                        _condition.notify_all()
         with _condition:
             if not there and _expected == 0:
                 _notifier = None
@@ -98,19 +103,27 @@ def _notify() -> None:
 def _expect(future: Future[Any]) -> bool:
     """Have the notifier tell of the end of *future*; False if it is over and everybody
     was told. Needs _condition."""
-    global _expected, _notifier
+    global _expected
     if future._notified:
         return False
     if not future._subscribed:
+        if future.done():
+            return False
+        _start_notifier()  # first, for it may fail
         if not future._subscribe(_outbox):
             return False
         _expected += 1
+    return True
+
+
+def _start_notifier() -> None:
+    global _notifier
     if _notifier is None:
-        _notifier = threading.Thread(
+        thread = threading.Thread(
             target=_notify, name="subinterpreters-callbacks", daemon=_may_be_daemon()
         )
-        _notifier.start()
-    return True
+        thread.start()
+        _notifier = thread
 
 
 def _may_be_daemon() -> bool:
@@ -231,6 +244,18 @@ def _at_exit() -> None:
 
 
 threading._register_atexit(_at_exit)  # type: ignore[attr-defined]
+
+
+def _after_fork() -> None:
+    """In a child: nobody tells of the parent's tasks, and its locks may be held."""
+    global _condition, _outbox, _expected, _notifier
+    _condition = threading.Condition(threading.RLock())
+    _outbox = _core._Outbox()
+    _expected = 0
+    _notifier = None
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 # --- the executor -------------------------------------------------------------------

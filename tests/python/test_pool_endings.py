@@ -126,3 +126,125 @@ def test_an_exit_while_failures_are_taken_over_loses_no_other(pool, monkeypatch)
         assert [type(one) for one in found] == [ValueError] * 20
     finally:
         loop.close()
+
+
+# --- threads ------------------------------------------------------------------------
+
+
+def test_a_pool_that_has_timed_out_leaves_no_thread(script):
+    source = """
+        import os
+        from subinterpreters import InterpreterPoolExecutor
+
+        def watchers():
+            tasks = "/proc/self/task"
+            found = 0
+            for thread in os.listdir(tasks):
+                try:
+                    with open(f"{tasks}/{thread}/comm") as file:
+                        found += file.read() == "timeouts\\n"
+                except OSError:
+                    pass  # it has ended
+            return found
+
+        for _ in range(20):
+            with InterpreterPoolExecutor(1) as pool:
+                late = pool.options(timeout=0.01).submit(exec, "while True: pass")
+                assert isinstance(late.exception(), TimeoutError)
+        while watchers():  # one that does not end is what the time limit finds
+            os.sched_yield()
+        print("gone")
+    """
+    assert script.ok(source) == "gone\n"
+
+
+# --- callbacks ----------------------------------------------------------------------
+
+
+def test_a_callback_that_exits_stops_no_other(script):
+    source = """
+        import logging, sys, threading
+        from subinterpreters import InterpreterPoolExecutor, create_queue
+
+        logging.disable(logging.CRITICAL)
+        release = create_queue()
+        told = threading.Event()
+        pool = InterpreterPoolExecutor(1)
+        first, second = pool.submit(release.get), pool.submit(release.get)
+        first.add_done_callback(lambda future: sys.exit())
+        second.add_done_callback(lambda future: told.set())
+        release.put(1)
+        release.put(2)
+        told.wait()
+        pool.shutdown()
+        print("told")
+    """
+    assert script.ok(source, timeout=20) == "told\n"
+
+
+def test_a_callback_for_which_there_is_no_thread(script):
+    source = """
+        import threading
+        from subinterpreters import InterpreterPoolExecutor, create_queue
+
+        start = threading.Thread.start
+
+        def fail(thread):
+            raise RuntimeError("no thread")
+
+        release = create_queue()
+        told = threading.Event()
+        with InterpreterPoolExecutor(1) as pool:
+            future = pool.submit(release.get)
+            threading.Thread.start = fail
+            try:
+                future.add_done_callback(print)
+            except RuntimeError as error:
+                print(error)
+            threading.Thread.start = start
+            future.add_done_callback(lambda future: told.set())
+            release.put(1)
+            told.wait()
+        print("told")
+    """
+    assert script.ok(source, timeout=20) == "no thread\ntold\n"
+
+
+def test_a_child_of_a_process_with_a_callback_under_way(script):
+    source = """
+        import asyncio, os, warnings
+        from subinterpreters import InterpreterPoolExecutor, create_queue
+
+        warnings.simplefilter("ignore")
+        release = create_queue()
+        pool = InterpreterPoolExecutor(1)
+
+        async def fork_while_it_is_awaited():
+            call = pool.run(release.get)
+            call.add_done_callback(lambda call: None)
+            pool.submit(release.get).add_done_callback(lambda future: None)
+            return os.fork()
+
+        async def use(pool):
+            return await pool.run(abs, -1)
+
+        def in_child():
+            told = []
+            with InterpreterPoolExecutor(1) as pool:
+                future = pool.submit(abs, -2)
+                future.add_done_callback(lambda future: told.append(future.result()))
+                assert asyncio.run(use(pool)) == 1
+            assert told == [2]
+
+        child = asyncio.new_event_loop().run_until_complete(fork_while_it_is_awaited())
+        if child == 0:
+            in_child()
+            print("child", flush=True)
+            os._exit(0)
+        os.waitpid(child, 0)
+        release.put(1)
+        release.put(2)
+        pool.shutdown()
+        print("parent")
+    """
+    assert script.ok(source, timeout=20) == "child\nparent\n"
