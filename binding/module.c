@@ -21,6 +21,13 @@ is_shareable(PyObject *module, PyObject *obj)
 }
 
 static PyObject *
+share(PyObject *module, PyObject *obj)
+{
+    sipy_home *home = sipy_home_of(sipy_state_of_module(module));
+    return home == NULL ? NULL : sipy_share(home->transfer, obj);
+}
+
+static PyObject *
 set_prologue(PyObject *module, PyObject *source)
 {
     if (sipy_prologue_set(sipy_state_of_module(module), source) < 0) {
@@ -58,6 +65,15 @@ PyDoc_STRVAR(
     "is_shareable($module, obj, /)\n--\n\n"
     "Whether obj is of a type that crosses by itself: None, bool, int, float, str,\n"
     "bytes, tuple, memoryview, Queue. Other objects cross too, by copy.");
+PyDoc_STRVAR(
+    share_doc,
+    "share($module, obj, /)\n--\n\n"
+    "What stands for obj, an array or anything else with a buffer, and crosses in place.\n\n"
+    "Where it arrives it is a numpy.ndarray, if obj is one, else a memoryview: of the same\n"
+    "memory, dtype or format, shape, strides, and read-only if obj is. Nothing is copied;\n"
+    "both sides see what either writes. obj is kept, and cannot be resized, until what\n"
+    "this returned and all that arrived are gone. Raises TypeError for what has no\n"
+    "buffer, for memory of objects and for subclasses of numpy.ndarray that add to it.");
 PyDoc_STRVAR(create_queue_doc,
              "create_queue($module, /, maxsize=0, *, unbounditems=UNBOUND)\n--\n\n"
              "Make a new Queue for any interpreters.\n\n"
@@ -81,6 +97,7 @@ static PyMethodDef module_methods[] = {
     {"get_current", sipy_interpreter_current, METH_NOARGS, get_current_doc},
     {"get_main", sipy_interpreter_main, METH_NOARGS, get_main_doc},
     {"is_shareable", is_shareable, METH_O, is_shareable_doc},
+    {"share", share, METH_O, share_doc},
     {"create_queue", _PyCFunction_CAST(sipy_queue_create), METH_FASTCALL | METH_KEYWORDS,
      create_queue_doc},
     {"keep_ready", _PyCFunction_CAST(sipy_keep_ready), METH_FASTCALL | METH_KEYWORDS,

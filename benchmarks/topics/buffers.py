@@ -77,11 +77,8 @@ def _shared(report: Report, size: int, interps) -> None:
     value = array.array("d", bytes(size))
     for case, wrapped in (
         ("memoryview of an array", memoryview(value)),
-        ("share(array)", getattr(subinterpreters, "share", lambda array: None)(value)),
+        ("share(array)", subinterpreters.share(value)),
     ):
-        if wrapped is None:
-            report.note("share() is not there yet: not measured")
-            continue
         turns = {
             name: statement("c(f, value)", c=interp.call, f=length, value=wrapped)
             for name, interp in interps.items()

@@ -133,6 +133,80 @@ release_export(si_block *block, void *context)
     }
 }
 
+bool
+sipy__format_has_objects(const char *format)
+{
+    while (format != NULL && *format != '\0') {
+        if (*format == 'O') {
+            return true;
+        }
+        const char *rest = *format == ':' ? strchr(format + 1, ':') : format; /* a name */
+        format = rest == NULL ? NULL : rest + 1;
+    }
+    return false;
+}
+
+/* obj's buffer, exported until the block that will hold it is gone. */
+static sipy_export *
+export_buffer(sipy_transfer *t, PyObject *obj, int flags)
+{
+    sipy_export *export = si_calloc(sizeof(*export));
+    if (export == NULL) {
+        PyErr_NoMemory();
+        return NULL;
+    }
+    if (PyObject_GetBuffer(obj, &export->view, flags) < 0) {
+        si_free(export);
+        return NULL;
+    }
+    export->interp_id = t->hooks.interp_id;
+    export->run_at_home = t->hooks.run_at_home;
+    if (sipy__format_has_objects(export->view.format)) {
+        release_at_home(export);
+        PyErr_SetString(PyExc_TypeError, "this memory holds references to objects");
+        return NULL;
+    }
+    return export;
+}
+
+/* Takes export over, also on failure. */
+static si_block *
+wrap_export(sipy_export *export, void *data, size_t size)
+{
+    si_block *block = si_block_wrap(data, size, release_export, export);
+    if (block == NULL) {
+        release_at_home(export);
+        PyErr_NoMemory();
+    }
+    return block;
+}
+
+PyObject *
+sipy__span_of(sipy_transfer *t, PyObject *obj, int flags, const Py_buffer **view,
+              Py_ssize_t *offset)
+{
+    sipy_export *export = export_buffer(t, obj, flags);
+    if (export == NULL) {
+        return NULL;
+    }
+    const Py_buffer *b = &export->view;
+    Py_ssize_t below = 0, above = b->len > 0 ? b->itemsize : 0;
+    for (int i = 0; b->len > 0 && i < b->ndim; i++) {
+        Py_ssize_t reach = (b->shape[i] - 1) * b->strides[i];
+        *(reach < 0 ? &below : &above) += reach;
+    }
+    *view = b;
+    *offset = -below;
+    si_block *block =
+        wrap_export(export, (char *)b->buf + below, (size_t)(above - below));
+    if (block == NULL) {
+        return NULL;
+    }
+    PyObject *span = view_of(t, block, NULL, b->readonly != 0);
+    si_block_drop(block);
+    return span;
+}
+
 int
 sipy__enc_memoryview(sipy_encoder *e, PyObject *obj)
 {
@@ -144,22 +218,12 @@ sipy__enc_memoryview(sipy_encoder *e, PyObject *obj)
     if (sipy__enc_hold(e) < 0) {
         return -1;
     }
-    sipy_export *export = si_calloc(sizeof(*export));
+    sipy_export *export = export_buffer(e->t, obj, PyBUF_FULL_RO);
     if (export == NULL) {
-        PyErr_NoMemory();
         return -1;
     }
-    if (PyObject_GetBuffer(obj, &export->view, PyBUF_FULL_RO) < 0) {
-        si_free(export);
-        return -1;
-    }
-    export->interp_id = e->t->hooks.interp_id;
-    export->run_at_home = e->t->hooks.run_at_home;
-    si_block *block =
-        si_block_wrap(export->view.buf, (size_t)export->view.len, release_export, export);
+    si_block *block = wrap_export(export, export->view.buf, (size_t)export->view.len);
     if (block == NULL) {
-        release_at_home(export);
-        PyErr_NoMemory();
         return -1;
     }
     uint32_t number = e->image->hold_count;

@@ -67,6 +67,7 @@ typedef struct sipy_functions sipy_functions;
     X(object_getattribute) /* object.__getattribute__ */  \
     X(exception_reduce)    /* BaseException.__reduce__ */ \
     X(exporter_type)       /* see buffers.c */            \
+    X(shared_type)         /* see shared.c */             \
     X(array_type)          /* array.array */              \
     X(globals)             /* (module, name) -> object, see classes.c */
 
@@ -146,6 +147,17 @@ sipy__need_pickling(sipy_transfer *t);
 /* A class written in Python, without a __new__ of its own, down to object. */
 bool
 sipy__is_plain_class(PyTypeObject *type);
+
+/* Whether memory of that format (of a buffer; NULL: bytes) holds references to objects. */
+bool
+sipy__format_has_objects(const char *format);
+
+/* A memoryview of all bytes that obj's buffer, taken with flags, spans. *view describes
+ * that buffer, which is exported as long as the result lives; its first item is at
+ * *offset. The result may be used in place by any interpreter. -> NULL with an exception */
+PyObject *
+sipy__span_of(sipy_transfer *t, PyObject *obj, int flags, const Py_buffer **view,
+              Py_ssize_t *offset);
 
 void
 sipy__functions_clear(sipy_transfer *t);

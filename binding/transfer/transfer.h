@@ -156,6 +156,12 @@ sipy_packet_behind(void *header, size_t header_size)
     return (sipy_packet *)((char *)header + header_size);
 }
 
+/* An object that stands for obj, which has a buffer, and crosses in place: the receiver
+ * gets a NumPy array or a memoryview over the same memory. Attached to t's interpreter.
+ * -> new reference | NULL with TypeError, BufferError or the like */
+PyObject *
+sipy_share(sipy_transfer *t, PyObject *obj);
+
 /* ---- calls ---- */
 
 /* Writes a call; arguments as for vectorcall (kwnames NULL or a tuple of str; nargs

@@ -37,6 +37,7 @@ from ._core import (
     is_shareable,
     keep_ready,
     list_all,
+    share,
 )
 
 TYPE_CHECKING = False
@@ -70,6 +71,7 @@ __all__ = [
     "is_shareable",
     "keep_ready",
     "list_all",
+    "share",
 ]
 
 
