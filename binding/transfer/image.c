@@ -5,6 +5,7 @@
 /* A buffer above this size is given back by reset: one large value should not keep its
  * memory for good. */
 #define KEEP_MAX ((size_t)262144)
+#define HOLDS_KEEP 64 /* the same for the list of holds */
 
 void
 sipy_image_init(sipy_image *image)
@@ -17,7 +18,7 @@ sipy_image_reset(sipy_image *image)
 {
     /* A release function may run Python code that uses this image again. */
     sipy_hold *holds = image->holds;
-    uint32_t count = image->hold_count;
+    uint32_t count = image->hold_count, cap = image->hold_cap;
     image->len = 0;
     if (count > 0) {
         image->holds = NULL;
@@ -26,12 +27,22 @@ sipy_image_reset(sipy_image *image)
         for (uint32_t i = 0; i < count; i++) {
             holds[i].drop(holds[i].ptr);
         }
-        si_free(holds);
+        if (image->holds == NULL && cap <= HOLDS_KEEP) {
+            image->holds = holds;
+            image->hold_cap = cap;
+        }
+        else {
+            si_free(holds);
+        }
     }
     if (image->cap > KEEP_MAX) {
+        /* Without its buffer it is taken for empty: nothing else may be left. */
         si_free(image->data);
+        si_free(image->holds);
         image->data = NULL;
+        image->holds = NULL;
         image->cap = 0;
+        image->hold_cap = 0;
     }
 }
 
