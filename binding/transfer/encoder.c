@@ -40,10 +40,19 @@ memo_hash(PyObject *obj)
     return (size_t)(((uint64_t)(uintptr_t)obj * UINT64_C(0x9E3779B97F4A7C15)) >> 20);
 }
 
+/* How many objects a table of that size takes: a large one is filled more densely, as
+ * its memory comes on top of the image's. */
+static uint32_t
+memo_limit(size_t size)
+{
+    size_t limit = size <= MEMO_KEEP ? size / 2 : size / 4 * 3;
+    return limit < UINT32_MAX ? (uint32_t)limit : UINT32_MAX;
+}
+
 static int
 memo_grow(sipy_encoder *e)
 {
-    size_t size = (e->memo_mask + 1) * 4;
+    size_t size = (e->memo_mask + 1) * (e->memo_mask < MEMO_KEEP / 4 ? 4 : 2);
     enc_slot *slots = si_calloc(size * sizeof(enc_slot));
     if (slots == NULL) {
         PyErr_NoMemory();
@@ -61,6 +70,7 @@ memo_grow(sipy_encoder *e)
     si_free(e->memo);
     e->memo = slots;
     e->memo_mask = size - 1;
+    e->memo_limit = memo_limit(size);
     e->round = 1;
     return 0;
 }
@@ -98,7 +108,7 @@ sipy__enc_number(sipy_encoder *e, PyObject *obj, uint32_t *number)
     if (e->holding) {
         Py_INCREF(obj);
     }
-    if (SI_UNLIKELY(e->memo_count * (size_t)2 > e->memo_mask)) {
+    if (SI_UNLIKELY(e->memo_count >= e->memo_limit)) {
         return memo_grow(e);
     }
     return 0;
@@ -155,6 +165,7 @@ encoder_new(void)
     }
     e->memo = si_calloc(ENC_MEMO_MIN * sizeof(enc_slot));
     e->memo_mask = ENC_MEMO_MIN - 1;
+    e->memo_limit = memo_limit(ENC_MEMO_MIN);
     e->numbered_cap = ENC_MEMO_MIN;
     e->numbered = si_alloc(ENC_MEMO_MIN * sizeof(PyObject *));
     e->frames = e->first_frames;
@@ -240,6 +251,7 @@ trim(sipy_encoder *e)
             si_free(e->memo);
             e->memo = slots;
             e->memo_mask = ENC_MEMO_MIN - 1;
+            e->memo_limit = memo_limit(ENC_MEMO_MIN);
             e->round = 0;
         }
     }

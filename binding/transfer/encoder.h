@@ -76,6 +76,7 @@ struct sipy_encoder {
     uint32_t late;     /* open frames whose subject is not numbered yet */
     uint32_t reducing; /* nested reductions whose arguments are being written */
     size_t memo_mask;
+    uint32_t memo_limit; /* it grows when it has that many */
     enc_slot *memo;
     PyObject **numbered; /* owned if holding */
     uint32_t numbered_cap;
