@@ -190,3 +190,36 @@ class TestScripts:
             print(all(results[n] == [10 * i + 1 for i in range(50)] for n in range(4)))
             """)
         assert out == "True\n"
+
+
+def test_what_does_not_fit_is_a_memory_error(script):
+    """The limit leaves room for the large bytes once, not twice."""
+    done = script.run("""
+        import resource
+        import subinterpreters
+
+        interp = subinterpreters.create()
+        queue = subinterpreters.create_queue()
+        interp.call(len, "warm")
+        with open("/proc/self/statm") as file:
+            used = int(file.read().split()[0]) * resource.getpagesize()
+        limit = used + (300 << 20)
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+
+        def attempt(do):
+            try:
+                do()
+            except MemoryError:
+                return
+            raise AssertionError("it did fit")
+
+        large = bytes(200 << 20)
+        attempt(lambda: interp.call(len, large))
+        attempt(lambda: queue.put(large))
+        del large
+        attempt(lambda: interp.call(bytes, 200 << 20))
+        assert interp.call(len, "abc") == 3
+        assert queue.qsize() == 0
+        print("done")
+    """)
+    assert done.stdout == "done\n", done
