@@ -2,9 +2,10 @@
  *
  * The task of a subscribed future carries a reference to it, which take() hands over; that
  * of a watched queue carries the asyncio future that waits for it. A box that is thrown
- * away while tasks of it still run is kept by them; what they post is then nobody's and
- * goes with the box's interpreter.
+ * away while tasks of it still run is kept by them; the reference of what they post then
+ * goes back to the interpreter of the box by an errand.
  */
+#include "binding/errand.h"
 #include "binding/interrupt.h"
 #include "binding/pool/pool.h"
 #include "core/task/outbox.h"
@@ -66,6 +67,22 @@ future_of(si_task *task)
 }
 
 static void
+give_up(void *arg)
+{
+    Py_DECREF((PyObject *)arg);
+}
+
+/* The box of a posted task is gone. Any thread. */
+static void
+lose(si_task *task, int64_t home_id)
+{
+    PyObject *future = task->note;
+    task->note = NULL;
+    /* If that interpreter is gone, so is the future. */
+    (void)sipy_errand_post(home_id, give_up, future);
+}
+
+static void
 outbox_dealloc(PyObject *op)
 {
     PyTypeObject *type = Py_TYPE(op);
@@ -73,6 +90,7 @@ outbox_dealloc(PyObject *op)
     /* In a child the parent's box is left alone: its lock may be held for ever. */
     if (self->box != NULL && self->generation == sipy_forks()) {
         si_task *task;
+        si_outbox_lose(self->box, lose, self->state->interp->entry.id);
         while ((task = si_outbox_take(self->box)) != NULL) {
             Py_XDECREF(future_of(task));
         }

@@ -173,12 +173,14 @@ find_worker(sipy_pool *pool, sipy_job *job)
     return -1;
 }
 
+/* An event loop must not wait for room (awaited): its calls are queued beyond the limit. */
 static int
-enqueue(sipy_state *state, sipy_pool *pool, sipy_job *job)
+enqueue(sipy_state *state, sipy_pool *pool, sipy_job *job, bool awaited)
 {
     for (;;) {
         job->submitted_ns = si_now_ns();
-        switch (si_task_queue_put(&pool->queue, &job->task)) {
+        switch (awaited ? si_task_queue_put_over(&pool->queue, &job->task)
+                        : si_task_queue_put(&pool->queue, &job->task)) {
             case SI_OK:
                 return find_worker(pool, job);
             case SI_FULL:
@@ -204,7 +206,7 @@ send(sipy_state *state, sipy_pool *pool, PyObject *future, sipy_job *job,
         sipy_future_set_context(future, order->context);
         (void)sipy_future_subscribe(future, order->box); /* it has not even begun */
     }
-    if (enqueue(state, pool, job) == 0) {
+    if (enqueue(state, pool, job, order->box != NULL) == 0) {
         return future;
     }
     if (order->box != NULL) {
@@ -463,7 +465,8 @@ PyDoc_STRVAR(submit_doc,
 PyDoc_STRVAR(run_doc,
              "run($self, fn, /, *args, **kwargs)\n--\n\n"
              "Return an asyncio.Future of the call, for the running event loop.\n\n"
-             "Cancelling it takes the task out of the queue, or interrupts it.");
+             "Cancelling it takes the task out of the queue, or interrupts it. Does not\n"
+             "wait: max_pending does not count for it.");
 
 static PyMethodDef pool_methods[] = {
     {"submit", _PyCFunction_CAST(pool_submit), METH_FASTCALL | METH_KEYWORDS, submit_doc},

@@ -43,12 +43,29 @@ si_outbox_drop(si_outbox *box)
 }
 
 void
+si_outbox_lose(si_outbox *box, void (*lost)(si_task *task, int64_t arg), int64_t arg)
+{
+    si_mutex_lock(&box->mu);
+    box->lost = lost;
+    box->lost_arg = arg;
+    si_wakeup_close(&box->wakeup);
+    si_mutex_unlock(&box->mu);
+}
+
+void
 si_outbox_post(si_outbox *box, si_task *task)
 {
     bool kick = false;
+    si_mutex_lock(&box->mu);
+    if (SI_UNLIKELY(box->lost != NULL)) {
+        void (*lost)(si_task *task, int64_t arg) = box->lost;
+        int64_t arg = box->lost_arg;
+        si_mutex_unlock(&box->mu);
+        lost(task, arg);
+        return;
+    }
     si_task_hold(task);
     task->next_done = NULL;
-    si_mutex_lock(&box->mu);
     si_waiter *reader = NULL;
     if (box->tail != NULL) {
         box->tail->next_done = task;

@@ -5,8 +5,8 @@
  *            event loop on the file descriptor, which is readable while the box holds
  *            something.
  * Ownership  The box holds one reference to each task inside it.
- * Locking    mu, a leaf. The descriptor is closed by the last reference, so a poster never
- *            writes to a number that means something else by now.
+ * Locking    mu, a leaf. The descriptor is written to and closed under it, so a poster
+ *            never writes to a number that means something else by now.
  */
 #ifndef SI_TASK_OUTBOX_H
 #define SI_TASK_OUTBOX_H
@@ -22,7 +22,9 @@ struct si_outbox {
     size_t count SI_GUARDED_BY(mu);
     si_waiter *reader SI_GUARDED_BY(mu); /* sleeps, or NULL */
     bool stopped SI_GUARDED_BY(mu);
-    si_wakeup wakeup; /* its descriptors never change */
+    void (*lost)(si_task *task, int64_t arg) SI_GUARDED_BY(mu); /* NULL: it has a reader */
+    int64_t lost_arg SI_GUARDED_BY(mu);
+    si_wakeup wakeup; /* its descriptors go when it has lost its reader */
 };
 
 /* A new empty box with one reference; with_fd: with a descriptor to poll.
@@ -36,7 +38,14 @@ si_outbox_hold(si_outbox *box);
 void
 si_outbox_drop(si_outbox *box);
 
-/* Appends an ended task, taking a reference of its own. Any thread, never blocks. */
+/* Says that nobody will read any more, and closes the descriptor: what is posted from now
+ * on goes to lost(task, arg) in the thread that posts it, which may take the note and keeps
+ * its reference. The caller has emptied the box, or does so after this. The reader only. */
+void
+si_outbox_lose(si_outbox *box, void (*lost)(si_task *task, int64_t arg), int64_t arg);
+
+/* Appends an ended task, taking a reference of its own. Any thread; holds no lock of the
+ * caller's; never blocks, except as lost does. */
 void
 si_outbox_post(si_outbox *box, si_task *task);
 

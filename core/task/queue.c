@@ -75,13 +75,13 @@ insert(si_task_queue *q, si_task *task) SI_REQUIRES(q->mu)
     return wake_worker(q);
 }
 
-si_status
-si_task_queue_put(si_task_queue *q, si_task *task)
+static si_status
+put(si_task_queue *q, si_task *task, bool over)
 {
     si_task_hold(task);
     si_mutex_lock(&q->mu);
     bool closed = si_load_relaxed(&q->closed) != 0;
-    if (SI_UNLIKELY(closed || is_full(q))) {
+    if (SI_UNLIKELY(closed || (is_full(q) && !over))) {
         si_mutex_unlock(&q->mu);
         si_task_drop(task);
         return closed ? SI_CLOSED : SI_FULL;
@@ -90,6 +90,18 @@ si_task_queue_put(si_task_queue *q, si_task *task)
     si_mutex_unlock(&q->mu);
     kick(woken);
     return SI_OK;
+}
+
+si_status
+si_task_queue_put(si_task_queue *q, si_task *task)
+{
+    return put(q, task, false);
+}
+
+si_status
+si_task_queue_put_over(si_task_queue *q, si_task *task)
+{
+    return put(q, task, true);
 }
 
 void

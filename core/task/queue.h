@@ -33,6 +33,11 @@ typedef struct si_task_queue {
 SI_NODISCARD si_status
 si_task_queue_put(si_task_queue *q, si_task *task);
 
+/* As si_task_queue_put, for who cannot wait for room: a full queue takes it too.
+ * -> SI_OK | SI_CLOSED */
+SI_NODISCARD si_status
+si_task_queue_put_over(si_task_queue *q, si_task *task);
+
 /* Puts a task that a worker took back at the end, PENDING again, even into a queue that
  * is full or closed. Takes a reference. */
 void

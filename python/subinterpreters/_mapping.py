@@ -50,13 +50,17 @@ class Mapping:
         self._left = self._length_of(iterables)
         self._chunksize = chunksize
         self._buffersize = buffersize
-        self._ordered = ordered
         self._progress = Progress(self._left) if progress else None
         self._in_flight = 0  # items
         self._seen = 0  # items whose time is known
         self._spent = 0.0
-        # Futures and how many items each has; and those whose time was not looked at.
+        # Futures and how many items each has: all that are to be handed out, in order
+        # or, unordered, by future; those of them that are there; and those whose time
+        # was not looked at.
         self._waiting: deque[tuple[Future[list[Any]], int]] = deque()
+        self._sizes: dict[Future[list[Any]], int] = {}
+        self._there: deque[Future[list[Any]]] = deque()
+        self._outbox = None if ordered else _core._Outbox()
         self._untimed: deque[tuple[Future[list[Any]], int]] = deque()
 
     @staticmethod
@@ -108,7 +112,12 @@ class Mapping:
             chunk,
             self._star,
         )
-        self._waiting.append((future, len(chunk)))
+        if self._outbox is None:
+            self._waiting.append((future, len(chunk)))
+        else:
+            self._sizes[future] = len(chunk)
+            if not future._subscribe(self._outbox):
+                self._there.append(future)
         if self._chunksize is None:
             self._untimed.append((future, len(chunk)))
         self._in_flight += len(chunk)
@@ -124,26 +133,21 @@ class Mapping:
 
     def _take(self) -> tuple[Future[list[Any]], int]:
         """The next chunk to hand out: its future and the number of its items."""
-        if self._ordered:
+        if self._outbox is None:
             return self._waiting.popleft()
-        futures_there = {future: size for future, size in self._waiting}
-        done, _ = futures.wait(
-            futures_there, self._remaining(), return_when=futures.FIRST_COMPLETED
-        )
-        if not done:
-            raise TimeoutError
-        for entry in self._waiting:
-            if entry[0] in done:
-                self._waiting.remove(entry)
-                return entry
-        raise AssertionError("a future that nobody waits for")
+        if not self._there:
+            if not self._outbox.wait(self._remaining()):
+                raise TimeoutError
+            self._there.extend(self._outbox.take(_BATCH))
+        future = self._there.popleft()
+        return future, self._sizes.pop(future)
 
     def _remaining(self) -> float | None:
         return None if self._end is None else self._end - time.monotonic()
 
     def _results(self) -> Iterator[Any]:
         try:
-            while self._waiting:
+            while self._waiting or self._sizes:
                 future, size = self._take()
                 try:
                     results = future.result(self._remaining())
@@ -163,6 +167,8 @@ class Mapping:
                 yield from results
         finally:
             for future, _ in self._waiting:
+                future.cancel()
+            for future in self._sizes:
                 future.cancel()
             if self._progress is not None:
                 self._progress.close()

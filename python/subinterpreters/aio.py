@@ -110,6 +110,8 @@ async def map[R](
     """
     if limit is None:
         limit = 4 * pool._max_workers
+    elif limit < 1:
+        raise ValueError("limit must be >= 1")
     items = zip(*iterables, strict=False)
     calls: list[asyncio.Future[R]] = []
     try:

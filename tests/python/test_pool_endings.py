@@ -1,12 +1,15 @@
 """Each future ends and everybody is told, whatever goes wrong on the way."""
 
 import asyncio
+import gc
+import os
+import weakref
 from concurrent.futures import as_completed, wait
 
 import pytest
 import subinterpreters
 from subinterpreters import aio
-from subinterpreters.executor import InterpreterPoolExecutor
+from subinterpreters.executor import Future, InterpreterPoolExecutor
 
 LIMIT = 30
 
@@ -219,11 +222,9 @@ def test_a_child_of_a_process_with_a_callback_under_way(script):
         release = create_queue()
         pool = InterpreterPoolExecutor(1)
 
-        async def fork_while_it_is_awaited():
-            call = pool.run(release.get)
-            call.add_done_callback(lambda call: None)
+        async def begin():
             pool.submit(release.get).add_done_callback(lambda future: None)
-            return os.fork()
+            return pool.run(release.get)
 
         async def use(pool):
             return await pool.run(abs, -1)
@@ -236,7 +237,9 @@ def test_a_child_of_a_process_with_a_callback_under_way(script):
                 assert asyncio.run(use(pool)) == 1
             assert told == [2]
 
-        child = asyncio.new_event_loop().run_until_complete(fork_while_it_is_awaited())
+        loop = asyncio.new_event_loop()
+        call = loop.run_until_complete(begin())
+        child = os.fork()
         if child == 0:
             in_child()
             print("child", flush=True)
@@ -244,7 +247,95 @@ def test_a_child_of_a_process_with_a_callback_under_way(script):
         os.waitpid(child, 0)
         release.put(1)
         release.put(2)
+        loop.run_until_complete(call)
+        loop.close()
         pool.shutdown()
         print("parent")
     """
     assert script.ok(source, timeout=20) == "child\nparent\n"
+
+
+# --- event loops --------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/fd"), reason="has no /proc")
+def test_calls_that_a_loop_leaves_behind_leave_nothing(pool):
+    release = subinterpreters.create_queue()
+
+    async def leave():
+        return weakref.ref(pool.run(release.get)._task)
+
+    async def use():
+        return await pool.run(abs, -1)
+
+    left = [asyncio.run(leave())]
+    before = len(os.listdir("/proc/self/fd"))
+    left += [asyncio.run(leave()) for _ in range(20)]
+    assert len(os.listdir("/proc/self/fd")) <= before + 1
+    for _ in left:
+        release.put(None)
+    assert asyncio.run(use()) == 1  # after all of them, by the same worker
+    gc.collect()
+    assert [future() for future in left] == [None] * 21
+
+
+def test_a_loop_is_not_blocked_by_a_full_queue():
+    started, release = subinterpreters.create_queue(), subinterpreters.create_queue()
+
+    def take(started, release):
+        started.put(None)
+        return release.get()
+
+    async def main(pool):
+        calls = [pool.run(take, started, release)]
+        await asyncio.to_thread(started.get, timeout=LIMIT)
+        calls += [pool.run(release.get) for _ in range(3)]  # would wait for the next line
+        for number in range(4):
+            release.put(number)
+        return await asyncio.gather(*calls)
+
+    with InterpreterPoolExecutor(1, max_pending=1) as pool:
+        assert sorted(asyncio.run(main(pool))) == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("limit", [0, -1])
+def test_a_map_without_room_for_a_call(pool, limit):
+    async def main():
+        return [x async for x in aio.map(pool, abs, [1], limit=limit)]
+
+    with pytest.raises(ValueError, match="limit"):
+        asyncio.run(main())
+
+
+# --- map ----------------------------------------------------------------------------
+
+
+def test_an_unordered_map_looks_at_each_chunk_once(pool, monkeypatch):
+    looks = []
+    monkeypatch.setattr(
+        Future, "_condition", property(lambda future: looks.append(future))
+    )
+    found = list(pool.map(abs, range(-500, 0), chunksize=1, ordered=False))
+    assert sorted(found) == list(range(1, 501))
+    assert looks == []  # concurrent.futures.wait() takes it of every future it is given
+
+
+def test_an_unordered_map_hands_out_what_is_there():
+    gate = subinterpreters.create_queue()
+
+    def work(item, gate):
+        return gate.get() if item == 0 else item
+
+    with InterpreterPoolExecutor(2) as pool:
+        found = pool.map(work, range(20), [gate] * 20, chunksize=1, ordered=False)
+        assert sorted(next(found) for _ in range(19)) == list(range(1, 20))
+        gate.put("last")
+        assert list(found) == ["last"]
+
+
+def test_an_unordered_map_that_takes_too_long(pool):
+    gate = subinterpreters.create_queue()
+    found = pool.map(lambda _: gate.get(), [1, 2], ordered=False, timeout=0.01)
+    with pytest.raises(TimeoutError):
+        next(found)
+    gate.put(None)

@@ -51,8 +51,20 @@ test_first_come_first_served(void **state)
         si_task_drop(task);
     }
     assert_null(si_task_queue_try_get(&q));
+    for (int i = 0; i < 4; i++) { /* who cannot wait is let in beyond the limit */
+        si_task *task = new_task();
+        assert_int_equal(si_task_queue_put_over(&q, task), SI_OK);
+        si_task_drop(task);
+    }
+    assert_int_equal(si_task_queue_count(&q), 4);
+    assert_int_equal(si_task_queue_put(&q, tasks[3]), SI_FULL);
     si_task_queue_close(&q);
     assert_int_equal(si_task_queue_put(&q, tasks[3]), SI_CLOSED);
+    assert_int_equal(si_task_queue_put_over(&q, tasks[3]), SI_CLOSED);
+    si_task *rest;
+    while ((rest = si_task_queue_remove_any(&q)) != NULL) {
+        si_task_drop(rest);
+    }
     for (int i = 0; i < 4; i++) {
         si_task_drop(tasks[i]);
     }
