@@ -68,12 +68,13 @@ PyDoc_STRVAR(
 PyDoc_STRVAR(
     share_doc,
     "share($module, obj, /)\n--\n\n"
-    "What stands for obj, an array or anything else with a buffer, and crosses in place.\n\n"
-    "Where it arrives it is a numpy.ndarray, if obj is one, else a memoryview: of the same\n"
-    "memory, dtype or format, shape, strides, and read-only if obj is. Nothing is copied;\n"
-    "both sides see what either writes. obj is kept, and cannot be resized, until what\n"
-    "this returned and all that arrived are gone. Raises TypeError for what has no\n"
-    "buffer, for memory of objects and for subclasses of numpy.ndarray that add to it.");
+    "What stands for obj, an array or another buffer, and crosses in place.\n\n"
+    "It arrives as a numpy.ndarray, if obj is one, else as a memoryview: of the\n"
+    "same memory, dtype or format, shape, strides, and read-only if obj is. Nothing\n"
+    "is copied; both sides see what either writes. obj is kept, and cannot be\n"
+    "resized, until what this returned and all that arrived are gone. Raises\n"
+    "TypeError for what has no buffer, for memory of objects and for subclasses of\n"
+    "numpy.ndarray that add to it.");
 PyDoc_STRVAR(create_queue_doc,
              "create_queue($module, /, maxsize=0, *, unbounditems=UNBOUND)\n--\n\n"
              "Make a new Queue for any interpreters.\n\n"

@@ -197,8 +197,7 @@ sipy__span_of(sipy_transfer *t, PyObject *obj, int flags, const Py_buffer **view
     }
     *view = b;
     *offset = -below;
-    si_block *block =
-        wrap_export(export, (char *)b->buf + below, (size_t)(above - below));
+    si_block *block = wrap_export(export, (char *)b->buf + below, (size_t)(above - below));
     if (block == NULL) {
         return NULL;
     }

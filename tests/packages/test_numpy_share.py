@@ -66,7 +66,9 @@ def test_structured(there):
     assert_in_place(there, array)
     assert_in_place(there, array["d"])
     assert_in_place(there, array["b"][::-2])
-    assert_in_place(there, np.zeros(3, np.dtype([("a", "i1"), ("b", "f8")], align=True)))
+    assert_in_place(
+        there, np.zeros(3, np.dtype([("a", "i1"), ("b", "f8")], align=True))
+    )
 
 
 @pytest.mark.parametrize("shape", [(), (0,), (0, 3), (3, 0, 2), (1, 1, 1, 1)])
@@ -77,7 +79,12 @@ def test_shapes(there, shape):
 
 def test_strides(there):
     array = np.arange(24.0).reshape(2, 3, 4)
-    for view in (array.T, array[:, ::-1], array[::-1, 1:, ::3], np.asfortranarray(array)):
+    for view in (
+        array.T,
+        array[:, ::-1],
+        array[::-1, 1:, ::3],
+        np.asfortranarray(array),
+    ):
         assert_in_place(there, view)
     assert_in_place(there, np.broadcast_to(np.arange(3), (4, 3)))
     assert_in_place(there, np.arange(10)[::-3])

@@ -27,8 +27,9 @@ def keep(view):
 
 
 def share_own():
-    import __main__
     import subinterpreters
+
+    import __main__
 
     return subinterpreters.share(__main__.own)
 
