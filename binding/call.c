@@ -39,12 +39,16 @@ typedef enum visit_end {
 
 /* Attached to the target: makes the call and packs its result. */
 static visit_end
-visit(sipy_home *home, const sipy_image *request, sipy_image *reply, sipy_failure *failure)
+visit(sipy_run *run, const sipy_image *request, sipy_image *reply, sipy_failure *failure)
 {
+    sipy_home *home = run->interp->home;
     sipy_stage stage = SIPY_DECODING;
     sipy_meter_add(&home->interp->meter->bytes_in, request->len);
     PyObject *result = sipy_run_call(home->transfer, request, &stage);
     visit_end end = stage == SIPY_DECODING ? VISIT_NOT_DECODED : VISIT_RAISED;
+    if (end == VISIT_RAISED || result != NULL) {
+        sipy_run_returned(run);
+    }
     if (result != NULL) {
         end = sipy_encode(home->transfer, result, SIPY_ASYNC, reply) == 0
                   ? VISIT_OK
@@ -111,7 +115,7 @@ make_call(sipy_state *state, sipy_home *home, sipy_interp *interp,
     }
     take_spare(&home->spare_reply, &reply);
     sipy_run_attach(&run);
-    visit_end end = visit(interp->home, request, &reply, &failure);
+    visit_end end = visit(&run, request, &reply, &failure);
     sipy_run_detach(&run);
     sipy_run_end(&run);
     PyObject *result = conclude(state, end, &reply, &failure);

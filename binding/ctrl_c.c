@@ -3,7 +3,9 @@
  * The signal handler may not lock, allocate or attach: it reads which thread state runs
  * on the main thread, which only that thread writes, and if it is itself on that thread
  * marks an asynchronous exception in it. signal.signal() replaces the handler of the
- * process, so where ours still stands, Python's default handler does too.
+ * process, so where ours still stands, Python's default handler does too; a function
+ * before signal.signal() puts ours back once the default handler is (asyncio.run() does
+ * that to it each time).
  */
 #include "binding/ctrl_c.h"
 
@@ -12,9 +14,10 @@
 
 #include "core/platform/clock.h"
 
-static si_atomic_ptr running;      /* PyThreadState * on the main thread; written by it */
-static si_atomic_u32 raised;       /* how often the handler has raised it there */
-static struct sigaction before_us; /* written before our handler is installed, once */
+static si_atomic_ptr running; /* PyThreadState * on the main thread; written by it */
+si_atomic_u32 sipy_ctrl_c_raised;
+
+static struct sigaction before_us; /* written before our handler is installed */
 static si_atomic_u32 installing;   /* 1 while a thread installs */
 
 static void
@@ -23,9 +26,10 @@ on_sigint(int signum)
     int saved_errno = errno;
     before_us.sa_handler(signum);
     PyThreadState *ts = si_load_acquire(&running);
-    if (ts != NULL && si_is_main_thread()) {
-        (void)si_add_relaxed(&raised, 1);
-        sipy_compat_raise_soon(ts, PyExc_KeyboardInterrupt);
+    if (ts != NULL && si_is_main_thread() &&
+        sipy_compat_raise_soon(ts, PyExc_KeyboardInterrupt)) {
+        /* Where it cannot be raised, the main interpreter hears of it. */
+        (void)si_add_relaxed(&sipy_ctrl_c_raised, 1);
     }
     errno = saved_errno;
 }
@@ -56,12 +60,10 @@ can_chain(const struct sigaction *action)
            action->sa_handler != SIG_IGN && action->sa_handler != on_sigint;
 }
 
-int
-sipy_ctrl_c_install(void)
+/* -> 0 | -1 with an exception */
+static int
+install_handler(void)
 {
-    if (PyInterpreterState_Get() != PyInterpreterState_Main()) {
-        return 0;
-    }
     struct sigaction action;
     if (sigaction(SIGINT, NULL, &action) != 0 || !can_chain(&action)) {
         return 0;
@@ -76,6 +78,54 @@ sipy_ctrl_c_install(void)
     (void)sigaction(SIGINT, &action, NULL); /* cannot fail: SIGINT and a good action */
     si_store_release(&installing, 0);
     return 0;
+}
+
+/* Takes the place of _signal.signal, which signal.signal() calls; self is the original. */
+static PyObject *
+signal_and_install(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
+{
+    PyObject *old = PyObject_Vectorcall(self, args, (size_t)nargs, NULL);
+    if (old != NULL && install_handler() < 0) {
+        Py_CLEAR(old);
+    }
+    return old;
+}
+
+static PyMethodDef signal_def = {
+    "signal", (PyCFunction)(void (*)(void))signal_and_install, METH_FASTCALL,
+    "signal($module, signalnum, handler, /)\n--\n\n"
+    "Set the action for the given signal.\n\n"
+    "The action can be SIG_DFL, SIG_IGN, or a callable Python object.\n"
+    "The previous action is returned."};
+
+/* -> 0 | -1 with an exception */
+static int
+wrap_signal(void)
+{
+    PyObject *module = PyImport_ImportModule("_signal");
+    PyObject *original = module == NULL ? NULL : PyObject_GetAttrString(module, "signal");
+    int result = original == NULL ? -1 : 0;
+    if (original != NULL && !(PyCFunction_Check(original) &&
+                              PyCFunction_GET_FUNCTION(original) == signal_def.ml_meth)) {
+        PyObject *name = PyModule_GetNameObject(module);
+        PyObject *ours =
+            name == NULL ? NULL : PyCFunction_NewEx(&signal_def, original, name);
+        result = ours == NULL ? -1 : PyObject_SetAttrString(module, "signal", ours);
+        Py_XDECREF(ours);
+        Py_XDECREF(name);
+    }
+    Py_XDECREF(original);
+    Py_XDECREF(module);
+    return result;
+}
+
+int
+sipy_ctrl_c_install(void)
+{
+    if (PyInterpreterState_Get() != PyInterpreterState_Main()) {
+        return 0;
+    }
+    return wrap_signal() < 0 ? -1 : install_handler();
 }
 
 /* si_is_main_thread without the system call. Not for the handler: the first use of a
@@ -94,22 +144,37 @@ void
 sipy_ctrl_c_enter(sipy_ctrl_c *scope, PyThreadState *ts)
 {
     scope->main_thread = on_main_thread();
+    scope->owed = false;
     if (scope->main_thread) {
         scope->outer = si_load_relaxed(&running);
-        scope->seen = si_load_relaxed(&raised);
+        scope->seen = si_load_relaxed(&sipy_ctrl_c_raised);
+        scope->returned = scope->seen;
         si_store_release(&running, ts);
     }
 }
 
-bool
-sipy_ctrl_c_leave(const sipy_ctrl_c *scope, PyThreadState *ts)
+void
+sipy_ctrl_c_sort(sipy_ctrl_c *scope, PyThreadState *ts)
+{
+    scope->returned = si_load_relaxed(&sipy_ctrl_c_raised);
+    if (ts->async_exc == PyExc_KeyboardInterrupt) {
+        Py_XDECREF(sipy_compat_take_async(ts));
+        scope->owed = true;
+    }
+}
+
+sipy_ctrl_c_fate
+sipy_ctrl_c_leave(const sipy_ctrl_c *scope)
 {
     if (!scope->main_thread) {
-        return false;
+        return SIPY_CTRL_C_NONE;
     }
     si_store_release(&running, scope->outer);
-    /* One that came too late to be raised there is left to the main interpreter. */
-    return si_load_relaxed(&raised) != scope->seen && ts->async_exc == NULL;
+    uint32_t now = si_load_relaxed(&sipy_ctrl_c_raised);
+    if (SI_LIKELY(now == scope->seen)) {
+        return SIPY_CTRL_C_NONE;
+    }
+    return scope->owed || now != scope->returned ? SIPY_CTRL_C_OWED : SIPY_CTRL_C_RAISED;
 }
 
 /* Whether failure is an ExecutionFailed by a KeyboardInterrupt. Clears what goes wrong. */
@@ -132,7 +197,7 @@ is_interrupted(const sipy_state *state, PyObject *failure)
 }
 
 void
-sipy_ctrl_c_conclude(const sipy_state *state)
+sipy_ctrl_c_conclude(const sipy_state *state, sipy_ctrl_c_fate fate)
 {
     PyObject *failure = PyErr_GetRaisedException();
     int tripped = PyErr_CheckSignals(); /* a no-op outside the main interpreter */
@@ -141,13 +206,15 @@ sipy_ctrl_c_conclude(const sipy_state *state)
         return;
     }
     PyErr_Clear();
-    if (failure == NULL) {
-        return;
-    }
-    if (is_interrupted(state, failure)) {
+    if ((fate & SIPY_CTRL_C_OWED) != 0 ||
+        (failure != NULL && is_interrupted(state, failure))) {
+        PyThreadState *ts = PyThreadState_Get();
+        if (ts->async_exc == PyExc_KeyboardInterrupt) {
+            Py_XDECREF(sipy_compat_take_async(ts)); /* a press at the way back: the same */
+        }
         PyErr_SetNone(PyExc_KeyboardInterrupt);
         PyObject *interrupt = PyErr_GetRaisedException();
-        PyException_SetCause(interrupt, failure); /* takes the reference */
+        PyException_SetCause(interrupt, failure); /* takes the reference; may be NULL */
         failure = interrupt;
     }
     PyErr_SetRaisedException(failure);

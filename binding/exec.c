@@ -38,9 +38,11 @@ run_code(const sipy_home *home, PyObject *code)
 /* Evaluates code, or a function of the cache, in __main__ of the interpreter that run is
  * attached to. Steals code. -> true | false with failure filled */
 static bool
-evaluate(sipy_home *home, PyObject *code, sipy_failure *failure)
+evaluate(sipy_run *run, PyObject *code, sipy_failure *failure)
 {
+    sipy_home *home = run->interp->home;
     PyObject *result = code == NULL ? NULL : run_code(home, code);
+    sipy_run_returned(run);
     if (result == NULL) {
         sipy_failure_capture(failure, home);
     }
@@ -84,7 +86,7 @@ exec_marshalled(sipy_state *state, sipy_interp *interp, PyObject *bytes, PyObjec
             sipy_sources_put(&interp->home->sources, text, dedent, code);
         }
     }
-    bool ok = evaluate(interp->home, code, &failure);
+    bool ok = evaluate(&run, code, &failure);
     return finish(&run, state, ok, &failure);
 }
 
@@ -139,7 +141,7 @@ exec_text(sipy_state *state, sipy_interp *interp, PyObject *text, bool dedent)
         return exec_new_text(state, interp, text, dedent);
     }
     sipy_run_attach(&run);
-    bool ok = evaluate(interp->home, Py_NewRef(code), &failure);
+    bool ok = evaluate(&run, Py_NewRef(code), &failure);
     return finish(&run, state, ok, &failure);
 }
 

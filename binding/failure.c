@@ -199,13 +199,17 @@ make_excinfo(const sipy_failure *f, sipy_state *state)
     return info;
 }
 
-/* The exception object itself, or None where it could not cross. */
+/* The exception object itself, or None where it could not cross. -> NULL with
+ * KeyboardInterrupt, if that ended it */
 static PyObject *
 make_original(const sipy_failure *f, sipy_home *home)
 {
     PyObject *original = NULL;
     if (f->has_original) {
         original = sipy_decode(home->transfer, &f->original);
+        if (original == NULL && PyErr_ExceptionMatches(PyExc_KeyboardInterrupt)) {
+            return NULL;
+        }
         if (original == NULL) {
             PyErr_Clear(); /* its class exists only on the other side */
         }

@@ -136,34 +136,43 @@ sipy_home_of(const sipy_state *state)
     return home;
 }
 
-static void
+/* Leaves no exception. -> 0 | -1 if KeyboardInterrupt ended it */
+static int
 flush_stream(sipy_home *home, PyObject *name)
 {
     PyObject *stream = PyDict_GetItemWithError(home->sys_ns, name);
     if (stream == NULL || stream == Py_None ||
         sipy_stream_is_idle(&home->streams, stream)) {
-        return;
+        return 0;
     }
     Py_INCREF(stream);
     PyObject *done = PyObject_CallMethodNoArgs(stream, home->name_flush);
     Py_DECREF(stream);
+    int result = 0;
     if (done == NULL) {
+        result = PyErr_ExceptionMatches(PyExc_KeyboardInterrupt) ? -1 : 0;
         PyErr_Clear(); /* closed, or cannot flush now; the data stays buffered */
     }
     Py_XDECREF(done);
+    return result;
 }
 
-void
+int
 sipy_home_flush_stdout(sipy_home *home)
 {
-    flush_stream(home, home->name_stdout);
+    int result = flush_stream(home, home->name_stdout);
+    if (SI_UNLIKELY(result < 0)) {
+        PyErr_SetNone(PyExc_KeyboardInterrupt);
+    }
+    return result;
 }
 
 void
 sipy_home_flush(sipy_home *home)
 {
-    flush_stream(home, home->name_stdout);
-    flush_stream(home, home->name_stderr);
+    /* What Ctrl-C ended, the run hears of in another way (binding/ctrl_c.h). */
+    (void)flush_stream(home, home->name_stdout);
+    (void)flush_stream(home, home->name_stderr);
 }
 
 /* Hands the hook that threading keeps under attribute to the function of sys. */

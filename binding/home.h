@@ -58,8 +58,9 @@ sipy_home_of(const sipy_state *state);
 void
 sipy_home_flush(sipy_home *home);
 
-/* As sipy_home_flush for sys.stdout alone: before another interpreter writes, too. */
-void
+/* As sipy_home_flush for sys.stdout alone: before another interpreter writes, too.
+ * -> 0 | -1 with KeyboardInterrupt, if that ended it */
+int
 sipy_home_flush_stdout(sipy_home *home);
 
 /* Sets the tracing and profiling functions that threading gives to each new thread of the

@@ -40,6 +40,7 @@ preload(sipy_state *state, sipy_interp *interp, const sipy_image *names)
     }
     sipy_run_attach(&run);
     int result = import_all(interp->home, names);
+    sipy_run_returned(&run);
     if (result < 0) {
         sipy_failure_capture(&failure, interp->home);
     }

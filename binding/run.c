@@ -40,12 +40,14 @@ sipy_run_begin(sipy_run *run, const sipy_state *state, sipy_interp *interp,
         return sipy_raise_not_found(state, interp->entry.id);
     }
     sipy_home *home = state->interp->home;
-    if (SI_LIKELY(home != NULL)) {
-        sipy_home_flush_stdout(home); /* what was written before comes before */
+    /* What was written before comes before. */
+    if (SI_LIKELY(home != NULL) && SI_UNLIKELY(sipy_home_flush_stdout(home) < 0)) {
+        si_gate_leave_exclusive(&interp->gate);
+        return -1;
     }
     run->interp = interp;
     run->caller = NULL;
-    run->ctrl_c = false;
+    run->ctrl_c = SIPY_CTRL_C_NONE;
     run->slot = sipy_slot_get(interp);
     if (SI_UNLIKELY(run->slot == NULL)) {
         si_gate_leave_exclusive(&interp->gate);
@@ -78,7 +80,7 @@ sipy_run_detach(sipy_run *run)
     sipy_interp *interp = run->interp;
     sipy_home_flush(interp->home);
     sipy_errands_run(interp);
-    run->ctrl_c |= sipy_ctrl_c_leave(&run->scope, run->slot->ts);
+    run->ctrl_c |= sipy_ctrl_c_leave(&run->scope);
     (void)sipy_meter_end(interp);
     sipy_interrupt_shut(interp);
     sipy_compat_reset_thread(run->slot->ts);
@@ -98,10 +100,10 @@ sipy_run_end(sipy_run *run)
 PyObject *
 sipy_run_conclude(const sipy_run *run, const sipy_state *state, PyObject *result)
 {
-    if (SI_LIKELY(!run->ctrl_c)) {
+    if (SI_LIKELY(run->ctrl_c == SIPY_CTRL_C_NONE)) {
         return result;
     }
-    sipy_ctrl_c_conclude(state);
+    sipy_ctrl_c_conclude(state, run->ctrl_c);
     if (PyErr_Occurred()) {
         Py_CLEAR(result);
     }

@@ -3,6 +3,8 @@
  *     sipy_run run;
  *     if (sipy_run_begin(&run, state, interp, "exec code for") < 0) return NULL;
  *     sipy_run_attach(&run);      // now in the other interpreter
+ *     ...                         // code of the user's
+ *     sipy_run_returned(&run);    // from here on code of ours
  *     ...
  *     sipy_run_detach(&run);      // back home
  *     sipy_run_end(&run);
@@ -24,14 +26,14 @@ typedef struct sipy_run {
     sipy_slot *slot;
     PyThreadState *caller; /* set while attached to interp */
     bool marked;           /* CPython's own "running" mark is ours */
-    bool ctrl_c;           /* Ctrl-C was raised in it */
+    sipy_ctrl_c_fate ctrl_c;
     sipy_ctrl_c scope;
 } sipy_run;
 
 /* Takes the exclusive entry of interp, an interpreter that we made. what completes
  * "cannot ... unrecognized interpreter 3".
  * -> 0, or -1 with InterpreterError ("interpreter already running", not ours, or no
- * memory) or InterpreterNotFoundError set */
+ * memory), InterpreterNotFoundError or, from flushing sys.stdout, KeyboardInterrupt set */
 int
 sipy_run_begin(sipy_run *run, const sipy_state *state, sipy_interp *interp,
                const char *what);
@@ -39,6 +41,13 @@ sipy_run_begin(sipy_run *run, const sipy_state *state, sipy_interp *interp,
 /* Detaches from the caller's interpreter and attaches to run's. Waits for its GIL. */
 void
 sipy_run_attach(sipy_run *run);
+
+/* The code of the user's is over: Ctrl-C that comes now is not for it. Attached to run's. */
+static inline void
+sipy_run_returned(sipy_run *run)
+{
+    sipy_ctrl_c_returned(&run->scope, run->slot->ts);
+}
 
 /* The way back: flushes the standard streams there and resets the thread state. No
  * exception may be set there. */

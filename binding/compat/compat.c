@@ -235,13 +235,15 @@ wake_evaluation(PyThreadState *ts)
 }
 #endif
 
-void
+bool
 sipy_compat_raise_soon(PyThreadState *ts, PyObject *exc)
 {
-    if (ts->async_exc == NULL) {
-        ts->async_exc = Py_NewRef(exc); /* static classes are immortal */
-        wake_evaluation(ts);
+    if (ts->async_exc != NULL) {
+        return false;
     }
+    ts->async_exc = Py_NewRef(exc); /* static classes are immortal */
+    wake_evaluation(ts);
+    return true;
 }
 
 #if PY_VERSION_HEX >= 0x030E0000

@@ -111,8 +111,9 @@ void
 sipy_compat_reset_thread(PyThreadState *ts);
 
 /* Has the static exception class exc raised in ts at its next bytecode boundary. May be
- * called from a signal handler of the thread that ts is attached in; takes no lock. */
-void
+ * called from a signal handler of the thread that ts is attached in; takes no lock.
+ * -> whether it will be: false if another exception waits there already */
+bool
 sipy_compat_raise_soon(PyThreadState *ts, PyObject *exc);
 
 /* Takes back what sipy_compat_raise_soon or SetAsyncExc asked for and was not raised yet:

@@ -141,6 +141,182 @@ def test_nested(script):
     assert out == "KeyboardInterrupt True\n"
 
 
+@pytest.mark.parametrize(
+    ("source", "cause"),
+    [
+        # Where a call in C ends by itself, no bytecode of the code there follows.
+        (
+            "import socket; a, b = socket.socketpair(); a.settimeout(0.3)\n"
+            "START\na.recv(1)",
+            "ExecutionFailed",
+        ),
+        (
+            "class E(Exception):\n  def __str__(self):\n    START\n"
+            "    end = time.monotonic() + 0.3\n    while time.monotonic() < end: pass\nraise E",
+            "ExecutionFailed",
+        ),
+        (
+            "import sys\nclass S:\n  def flush(self):\n    sys.stdout = None\n"
+            "    START\n    while True: pass\nsys.stdout = S()",
+            "NoneType",
+        ),
+        (
+            "class E(Exception):\n  def __reduce__(self):\n    START\n"
+            "    while True: pass\nraise E",
+            "ExecutionFailed",
+        ),
+    ],
+    ids=["in C", "describing", "flushing", "sending the exception"],
+)
+def test_after_the_code_there(script, source, cause):
+    # Nobody there can have dealt with it: it is raised here, whatever the outcome is.
+    out = script.ok(
+        COMMON
+        + f"""
+    seconds, exc = timed(interp.exec, {source!r})
+    print(type(exc).__name__, type(exc.__cause__).__name__, seconds < 5)
+    print(interp.call(eval, '1'))
+    """
+    )
+    assert out == f"KeyboardInterrupt {cause} True\n1\n"
+
+
+@pytest.mark.parametrize("use", ["interp.call(len, Slow())", "interp.call(eval, 'Slow()')"])
+def test_while_values_cross(script, use):
+    # Rebuilding an argument there, taking a result apart there.
+    out = script.ok(
+        COMMON
+        + f"""
+    import textwrap
+    SLOW = '''
+    def wait(fd=%d):
+        import os, time
+        os.write(fd, b'1')
+        while True: pass
+
+    class Slow:
+        def __reduce__(self):
+            return REDUCED
+    ''' % started_w
+    exec(textwrap.dedent(SLOW).replace('REDUCED', 'wait, ()'))
+    interp.exec(SLOW.replace('REDUCED', 'wait()'))
+    thread = threading.Thread(target=press)
+    thread.start()
+    try:
+        {use}
+    except BaseException as exc:
+        print(type(exc).__name__, type(exc.__cause__).__name__)
+    thread.join()
+    print(interp.call(eval, '1'))
+    """
+    )
+    assert out == "KeyboardInterrupt NotShareableError\n1\n"
+
+
+def test_flushing_before_the_code_there(script):
+    out = script.ok(
+        COMMON
+        + """
+    class Slow:
+        def flush(self):
+            sys.stdout = sys.__stdout__
+            os.write(started_w, b'1')
+            while True: pass
+
+    sys.stdout = Slow()
+    seconds, exc = timed(interp.exec, 'started = 1  # START')
+    print(type(exc).__name__, interp.call(eval, '"started" in globals()'))
+    """
+    )
+    assert out == "KeyboardInterrupt False\n"
+
+
+@pytest.mark.parametrize("failing", [False, True])
+def test_every_press_is_heard(script, failing):
+    # At random moments of short calls, most of which are spent outside the user's code.
+    out = script.ok(
+        COMMON
+        + f"""
+    import random
+    random.seed(3)
+
+    def fail():
+        if {failing}:
+            raise ValueError('spam')
+
+    def tell(pause, done):
+        time.sleep(pause)
+        os.kill(os.getpid(), signal.SIGINT)
+        done.set()
+
+    heard = 0
+    for _ in range(100):
+        done = threading.Event()
+        thread = threading.Thread(target=tell, args=(random.random() * 0.004, done))
+        try:
+            thread.start()
+            while not done.is_set():
+                try:
+                    interp.call(fail)
+                except subinterpreters.ExecutionFailed as exc:
+                    pass
+            time.sleep(2)
+        except KeyboardInterrupt:
+            heard += 1
+        thread.join()
+    print(heard)
+    """
+    )
+    assert out == "100\n"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "asyncio.run(nothing())",
+        "signal.signal(2, print); signal.signal(2, signal.default_int_handler)",
+        "signal.signal(2, signal.SIG_DFL); signal.signal(2, signal.default_int_handler)",
+    ],
+    ids=["asyncio", "a function", "SIG_DFL"],
+)
+def test_the_default_handler_comes_back(script, change):
+    out = script.ok(
+        COMMON
+        + f"""
+    import asyncio
+    async def nothing(): pass
+    {change}
+    print(signal.getsignal(2) is signal.default_int_handler)
+    seconds, exc = timed(interp.exec, 'while True: pass')
+    print(type(exc).__name__)
+    """
+    )
+    assert out == "True\nKeyboardInterrupt\n"
+
+
+def test_signal_is_as_before(script):
+    out = script.ok(
+        """
+    import inspect, signal, _signal
+    told = lambda: (str(inspect.signature(_signal.signal)), _signal.signal.__name__,
+                    _signal.signal.__module__)
+    before = told()
+    import subinterpreters
+    for _ in range(2):
+        subinterpreters.create()
+    print(told() == before)
+    for arguments in [(), (signal.SIGINT,), (0, print), (signal.SIGINT, 'spam')]:
+        try:
+            _signal.signal(*arguments)
+        except (TypeError, ValueError) as exc:
+            print(type(exc).__name__)
+    print(signal.signal(signal.SIGUSR1, print).name)
+    print(signal.getsignal(signal.SIGUSR1) is print)
+    """
+    )
+    assert out.split() == "True TypeError TypeError ValueError TypeError SIG_DFL True".split()
+
+
 def test_another_handler_runs_here(script):
     out = script.ok(
         COMMON
