@@ -15,6 +15,7 @@
 #include "binding/attach.h"
 #include "binding/errand.h"
 #include "binding/failure.h"
+#include "binding/frames.h"
 #include "binding/interrupt.h"
 #include "binding/listing.h"
 #include "binding/loader/loader.h"
@@ -177,7 +178,7 @@ furnish(sipy_interp *interp, const sipy_image *path, bool private_copies)
     PyObject *list = sipy_decode(interp->home->transfer, path);
     int result = list == NULL ? -1 : PySys_SetObject("path", list);
     Py_XDECREF(list);
-    if (result < 0 || sipy_sleep_install() < 0 ||
+    if (result < 0 || sipy_sleep_install() < 0 || sipy_frames_guard() < 0 ||
         (private_copies && sipy_loader_install(&interp->loader) < 0)) {
         return -1;
     }

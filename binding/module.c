@@ -4,6 +4,7 @@
  * process shares is listed in docs/internals/globals.md with its guard.
  */
 #include "binding/fork.h"
+#include "binding/frames.h"
 #include "binding/home.h"
 #include "binding/lifecycle.h"
 #include "binding/pool/pool.h"
@@ -133,7 +134,7 @@ module_exec(PyObject *module)
         sipy_compat_prepare_main() < 0) {
         return -1;
     }
-    if (sipy_fork_handlers_register() < 0) {
+    if (sipy_fork_handlers_register() < 0 || sipy_frames_guard() < 0) {
         return -1;
     }
     state->interp = sipy_interp_adopt_current();
