@@ -227,6 +227,18 @@ unlist(sipy_pool *pool, sipy_worker *worker) SI_REQUIRES(pool->mu)
     return true;
 }
 
+bool
+sipy_pool_go_without(sipy_pool *pool)
+{
+    si_mutex_lock(&pool->mu);
+    uint32_t others = (uint32_t)si_load_relaxed(&pool->alive) - 1;
+    if (others != 0) {
+        si_store_relaxed(&pool->max_workers, others);
+    }
+    si_mutex_unlock(&pool->mu);
+    return others != 0;
+}
+
 si_status
 sipy_pool_grow(sipy_pool *pool)
 {

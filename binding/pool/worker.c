@@ -66,31 +66,31 @@ import_all(sipy_home *home, const sipy_image *names)
     return list == NULL ? -1 : 0;
 }
 
-/* -> 0 | -1 with failure filled */
-static int
+/* -> NULL | what has failed, with failure filled */
+static const char *
 prepare(sipy_worker *worker, sipy_failure *failure)
 {
     sipy_pool *pool = worker->pool;
     sipy_interp *interp = worker->interp;
     sipy_home *home = interp->home;
-    int result = 0;
+    const char *failed = NULL;
     sipy_interrupt_open(interp);
-    if (pool->preload.len != 0) {
-        result = import_all(home, &pool->preload);
+    if (pool->preload.len != 0 && import_all(home, &pool->preload) < 0) {
+        failed = "could not import a module of preload";
     }
-    if (result == 0 && pool->initializer.len != 0) {
+    if (failed == NULL && pool->initializer.len != 0) {
         sipy_stage stage = SIPY_DECODING;
         PyObject *done = sipy_run_call(home->transfer, &pool->initializer, &stage);
-        result = done == NULL ? -1 : 0;
+        failed = done == NULL ? "failed in its initializer" : NULL;
         Py_XDECREF(done);
     }
     sipy_interrupt_shut(interp);
-    if (result < 0) {
+    if (failed != NULL) {
         sipy_failure_capture(failure, home);
     }
     sipy_home_flush(home);
     sipy_compat_reset_thread(worker->slot->ts);
-    return result;
+    return failed;
 }
 
 static void
@@ -117,7 +117,12 @@ open_worker(sipy_worker *worker)
         si_gate_leave(&pool->owner->gate);
     }
     if (interp == NULL) {
-        break_pool(worker, &failure, "could not get an interpreter");
+        if (sipy_pool_go_without(pool)) {
+            sipy_failure_fini(&failure);
+        }
+        else {
+            break_pool(worker, &failure, "could not get an interpreter");
+        }
         return false;
     }
     si_mutex_lock(&pool->mu);
@@ -132,8 +137,9 @@ open_worker(sipy_worker *worker)
     (void)sipy_slot_enter(worker->slot);
     (void)sipy_compat_set_running(interp->native);
     PyErr_Clear(); /* 3.12's own module drives it: what is marked is marked */
-    if (prepare(worker, &failure) < 0) {
-        break_pool(worker, &failure, "failed in its initializer");
+    const char *failed = prepare(worker, &failure);
+    if (failed != NULL) {
+        break_pool(worker, &failure, failed);
     }
     return true;
 }

@@ -34,8 +34,11 @@ class Mapping:
         ordered: bool = True,
         progress: bool = False,
     ) -> None:
-        if chunksize is not None and chunksize < 1:
-            raise ValueError("chunksize must be >= 1.")
+        if chunksize is not None:
+            if not isinstance(chunksize, int):
+                raise TypeError("chunksize must be an integer or None")
+            if chunksize < 1:
+                raise ValueError("chunksize must be >= 1.")
         if buffersize is not None:
             if not isinstance(buffersize, int):
                 raise TypeError("buffersize must be an integer or None")

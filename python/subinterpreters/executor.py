@@ -266,7 +266,7 @@ def _nanoseconds(seconds: float | None, name: str) -> int:
         return 0
     if not seconds > 0:
         raise ValueError(f"{name} must be greater than 0")
-    return max(1, min(int(seconds * 1e9), 2**62))
+    return max(1, int(min(seconds * 1e9, 2**62)))  # 2**62 is for ever
 
 
 def _count(value: int | None, name: str) -> int:
@@ -276,7 +276,16 @@ def _count(value: int | None, name: str) -> int:
         raise TypeError(f"{name} must be an int or None")
     if value < 1:
         raise ValueError(f"{name} must be >= 1")
+    if value >= 2**32:
+        raise ValueError(f"{name} must be < 2**32")
     return value
+
+
+def _names(preload: Iterable[str]) -> list[str]:
+    names = [] if isinstance(preload, str) else list(preload)
+    if isinstance(preload, str) or not all(type(name) is str for name in names):
+        raise TypeError("preload must be an iterable of module names")
+    return names
 
 
 class _Options:
@@ -304,10 +313,26 @@ class _Options:
         return future
 
     def map(
-        self, fn: Callable[..., _T], *iterables: Iterable[Any], **options: Any
+        self,
+        fn: Callable[..., _T],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int | None = None,
+        buffersize: int | None = None,
+        ordered: bool = True,
+        progress: bool = False,
     ) -> Iterator[_T]:
         """As the pool's ``map()``; timeout and retries are those of a chunk."""
-        return Mapping(self, fn, iterables, **options).start()
+        return Mapping(
+            self,
+            fn,
+            iterables,
+            timeout,
+            chunksize,
+            buffersize,
+            ordered,
+            progress,
+        ).start()
 
     def run(
         self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs
@@ -353,20 +378,19 @@ class InterpreterPoolExecutor(_core._Pool, ThreadPoolExecutor):  # type: ignore[
             max_workers = min(32, (_cpu_count() or 1) + 4)
         if max_workers <= 0:
             raise ValueError("max_workers must be greater than 0")
+        _count(max_workers, "max_workers")
         if initializer is not None and not callable(initializer):
             raise TypeError("initializer must be a callable")
         self._max_workers = max_workers
         self._thread_name_prefix = (
             thread_name_prefix or f"InterpreterPoolExecutor-{next(_numbers)}"
         )
-        if isinstance(preload, str):
-            raise TypeError("preload must be an iterable of module names")
         self._open(
             self._thread_name_prefix,
             max_workers,
             initializer,
             tuple(initargs),
-            [str(name) for name in preload],
+            _names(preload),
             _count(max_tasks_per_child, "max_tasks_per_child"),
             _nanoseconds(idle_timeout, "idle_timeout"),
             _count(max_pending, "max_pending"),

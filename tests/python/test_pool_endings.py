@@ -9,7 +9,11 @@ from concurrent.futures import as_completed, wait
 import pytest
 import subinterpreters
 from subinterpreters import aio
-from subinterpreters.executor import Future, InterpreterPoolExecutor
+from subinterpreters.executor import (
+    BrokenInterpreterPool,
+    Future,
+    InterpreterPoolExecutor,
+)
 
 LIMIT = 30
 
@@ -339,3 +343,39 @@ def test_an_unordered_map_that_takes_too_long(pool):
     with pytest.raises(TimeoutError):
         next(found)
     gate.put(None)
+
+
+# --- arguments ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("bad", "error", "message"),
+    [
+        ({"max_workers": 2**32}, ValueError, "max_workers must be < "),
+        ({"max_tasks_per_child": 2**64}, ValueError, "max_tasks_per_child must be < "),
+        ({"max_tasks_per_child": 2**64 + 1}, ValueError, "max_tasks_per_child must be"),
+        ({"max_pending": 2**64}, ValueError, "max_pending must be < "),
+        ({"preload": [3]}, TypeError, "iterable of module names"),
+        ({"preload": "json"}, TypeError, "iterable of module names"),
+    ],
+)
+def test_arguments_of_a_pool(bad, error, message):
+    with pytest.raises(error, match=message):
+        InterpreterPoolExecutor(**bad)
+
+
+def test_arguments_of_a_task(pool):
+    assert pool.options(timeout=float("inf")).submit(abs, -1).result(LIMIT) == 1
+    with pytest.raises(TypeError, match=r"map\(\) got an unexpected keyword"):
+        pool.options().map(abs, [1], bogus=1)
+    with pytest.raises(TypeError, match="chunksize must be an integer"):
+        pool.map(abs, [1], chunksize=1.5)
+    assert list(pool.options(retries=1).map(abs, [-1], chunksize=1, ordered=False)) == [1]
+
+
+def test_a_module_to_preload_that_is_not_there():
+    with InterpreterPoolExecutor(1, preload=["no_such_module"]) as pool:
+        future = pool.submit(abs, -1)
+        with pytest.raises(BrokenInterpreterPool, match="could not import") as caught:
+            future.result(LIMIT)
+        assert "no_such_module" in str(caught.value.__cause__)
