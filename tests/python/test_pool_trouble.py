@@ -262,3 +262,107 @@ def test_cpu_time_of_a_task(pool):
     assert 0.05 <= awake.cpu_time <= awake.run_time + 0.01
     assert pool.stats()["cpu"] >= 0.05
     assert pool.submit(abs, -1).cancelled() is False
+
+
+STUCK_IN_C = """if True:
+    import os, subinterpreters
+    from subinterpreters import InterpreterPoolExecutor
+
+    def in_a_system_call(started, fd):
+        started.put(None)
+        os.read(fd, 1)
+
+    def keeping_the_gil(started, view):
+        from collections import deque
+        from functools import partial
+        from operator import getitem
+
+        started.put(None)
+        # Not one bytecode until the other side changes the memory.
+        deque(iter(partial(getitem, view, 0), 1), maxlen=0)
+
+    def where():
+        return subinterpreters.get_current().id
+
+    def alive(worker):
+        return worker in [i.id for i in subinterpreters.list_all()]
+
+    memory = bytearray(1)
+    read, write = os.pipe()
+    argument = {"in_a_system_call": read, "keeping_the_gil": memoryview(memory)}
+    with InterpreterPoolExecutor(1) as pool:
+        worker = pool.submit(where).result()
+        started = subinterpreters.create_queue()
+        submit = pool.options(timeout=0.05).submit
+        future = submit(TASK, started, argument[TASK.__name__])
+        started.get()
+        try:
+            future.result()
+        except TimeoutError as error:
+            print("replaced" in str(error))
+        print(pool.submit(where).result() != worker, pool.stats()["replaced"])
+        print(alive(worker))
+        memory[0] = 1
+        os.write(write, b"1")
+        while alive(worker):
+            pass
+"""
+
+
+@pytest.mark.parametrize("task", ["in_a_system_call", "keeping_the_gil"])
+def test_stuck_in_c(script, task):
+    """It is replaced, the pool works on, and the stuck one ends once it can."""
+    assert script.ok(STUCK_IN_C.replace("TASK", task)) == "True\nTrue 1\nTrue\n"
+
+
+SIGNALLED = """if True:
+    import os, signal, subinterpreters
+    from subinterpreters import InterpreterPoolExecutor
+
+    def hold(started, release):
+        started.put(None)
+        return release.get()
+
+    started, release = (subinterpreters.create_queue() for _ in range(2))
+    pool = InterpreterPoolExecutor(1)
+    held = pool.submit(hold, started, release)
+    queued = [pool.submit(abs, -n) for n in range(3)]
+    started.get()
+
+    def on_signal(*_):
+        HANDLER
+
+    signal.signal(signal.SIGTERM, on_signal)
+    os.kill(os.getpid(), signal.SIGTERM)
+    WAIT
+    print(held.cancelled(), [f.cancelled() for f in queued])
+    try:
+        pool.submit(abs, -1)
+    except RuntimeError as error:
+        print("after shutdown" in str(error))
+"""
+
+
+@pytest.mark.parametrize(
+    ("handler", "wait", "cancelled"),
+    [
+        (
+            "release.put(1); pool.shutdown()",
+            "held.result()",
+            "False [False, False, False]",
+        ),
+        (
+            "pool.shutdown(wait=False, cancel_futures=True); release.put(1)",
+            "held.result()",
+            "False [True, True, True]",
+        ),
+        (
+            "held.interrupt(); pool.shutdown(cancel_futures=True)",
+            "pool.shutdown()",
+            "True [True, True, True]",
+        ),
+    ],
+)
+def test_shutdown_from_a_signal(script, handler, wait, cancelled):
+    source = SIGNALLED.replace("HANDLER", handler).replace("WAIT", wait)
+    assert script.ok(source) == f"{cancelled}\nTrue\n"
