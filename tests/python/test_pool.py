@@ -2,7 +2,9 @@
 
 import concurrent.futures
 import itertools
+import sys
 import threading
+import types
 
 import pytest
 import subinterpreters
@@ -433,6 +435,38 @@ def test_map_with_a_buffer_reads_as_results_are_taken(pool):
 
 def test_unordered_map(pool):
     assert sorted(pool.map(identity, range(300), ordered=False)) == list(range(300))
+
+
+@pytest.mark.parametrize("total", [True, False])
+def test_progress(pool, monkeypatch, capsys, total):
+    monkeypatch.setitem(sys.modules, "tqdm", None)
+    items = range(10) if total else iter(range(10))
+    found = list(pool.map(identity, items, chunksize=4, progress=True))
+    assert found == list(range(10))
+    of = "/10" if total else ""
+    assert capsys.readouterr().err == f"\r4{of}\r8{of}\r10{of}\n"
+
+
+def test_progress_by_tqdm(pool, monkeypatch):
+    told = []
+
+    class Bar:
+        def __init__(self, total):
+            told.append(("total", total))
+
+        def update(self, items):
+            told.append(items)
+
+        def close(self):
+            told.append("closed")
+
+    monkeypatch.setitem(sys.modules, "tqdm", types.SimpleNamespace(tqdm=Bar))
+    list(pool.map(identity, range(10), chunksize=4, progress=True))
+    assert told == [("total", 10), 4, 4, 2, "closed"]
+    told.clear()
+    with pytest.raises(ZeroDivisionError):
+        list(pool.map(lambda x: 1 // x, [1, 0], chunksize=1, progress=True))
+    assert told == [("total", 2), 1, "closed"]
 
 
 def test_map_times_out(pool):
