@@ -1,7 +1,6 @@
 """A web service on asyncio whose CPU-bound requests do not block each other.
 
-GET /N answers with the number of primes below N. A request that takes longer than two
-seconds, or whose client has gone, is stopped.
+GET /N answers with the number of primes below N; what takes two seconds is stopped.
 
     python examples/web_service.py [PORT]      without a port: serve a few and exit
 """
@@ -28,10 +27,8 @@ async def answer(pool, reader, writer):
         status, body = "503 Service Unavailable", "that takes too long"
     except (ValueError, IndexError):
         status, body = "400 Bad Request", "ask for /N"
-    head = (
-        f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
-    )
-    writer.write((head + body).encode())
+    head = f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\nConnection: close"
+    writer.write(f"{head}\r\n\r\n{body}".encode())
     await writer.drain()
     writer.close()
 
