@@ -154,21 +154,3 @@ def test_the_loop_stays_responsive(pool):
         return beats
 
     assert asyncio.run(main()) > 5
-
-
-def test_uvloop():
-    uvloop = pytest.importorskip("uvloop", reason="uvloop is not installed")
-
-    async def main():
-        loop = asyncio.get_running_loop()
-        assert type(loop).__module__.startswith("uvloop")
-        with InterpreterPoolExecutor(2) as pool:
-            calls = [pool.run(abs, -n) for n in range(2000)]
-            assert await asyncio.gather(*calls) == list(range(2000))
-            stopped = pool.run(exec, "while True: pass")
-            stopped.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await stopped
-            return await pool.run(abs, -1)
-
-    assert uvloop.run(main()) == 1

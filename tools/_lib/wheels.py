@@ -14,7 +14,7 @@ PINS = CHECKOUT / "tests" / "packages" / "requirements.txt"
 
 # What every change is checked with: each way of making an extension module, quickly
 # installed. Their versions are those of PINS.
-CHECKED = ("numpy", "pydantic", "orjson", "lxml", "greenlet")
+CHECKED = ("numpy", "pydantic", "orjson", "lxml", "greenlet", "uvloop")
 
 
 def pinned() -> list[str]:
