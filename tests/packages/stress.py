@@ -1,8 +1,8 @@
 """stress.py SECONDS [ROUNDS]: NumPy, pydantic, lxml, greenlet in two interpreters.
 
-Both work at the same time for that long, and until each has done so many rounds, in an
-order that a seed decides; every result is compared with the main interpreter's. Prints
-the number of rounds of each.
+Both work at the same time for that long, and until each has done so many rounds. A round
+is all four, in an order that a seed decides; every result is compared with the main
+interpreter's. Prints the number of rounds of each.
 """
 
 import random
@@ -30,8 +30,9 @@ def main() -> None:
         order = random.Random(number)
         try:
             while not errors and (time.monotonic() < end or rounds[number] < at_least):
-                package = order.choice(PACKAGES)
-                worker.check(catalogue.ALL[package], interps[number], expected[package])
+                for package in order.sample(PACKAGES, len(PACKAGES)):
+                    source = catalogue.ALL[package]
+                    worker.check(source, interps[number], expected[package])
                 rounds[number] += 1
         except BaseException as error:
             errors.append(error)

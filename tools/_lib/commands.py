@@ -29,10 +29,11 @@ Run tests/ on each CPython VERSION (without any: all supported ones that the mac
 has), then the C tests of core, unless PYTEST_ARGS choose among the tests."""
 
 PACKAGES_USAGE = """\
-usage: tools/packages [VERSION...]
+usage: tools/packages [--slow] [VERSION...]
        tools/packages --table VERSION... [-- PACKAGE...]
 Check real packages in several interpreters: {checked},
-on each CPython VERSION (without any: all supported ones that the machine has). With
+on each CPython VERSION (without any: all supported ones that the machine has); with
+--slow also through twenty cycles each, and for a minute under load. With
 --table check and measure all that tests/packages/requirements.txt names (or each
 PACKAGE), which takes an hour, and write the table of docs/guide/packages.md."""
 
@@ -99,12 +100,14 @@ def packages(arguments: Sequence[str]) -> int:
     if arguments[:1] == ["--table"]:
         return _table(arguments[1:])
     total = Outcome()
-    for version in arguments:
+    slow = ["--slow"] if "--slow" in arguments else []
+    versions = [argument for argument in arguments if argument != "--slow"]
+    for version in versions:
         _check(version)
-    for version in arguments or _machine_versions():
+    for version in versions or _machine_versions():
         environment = _ready(version, total)
         if environment is not None:
-            _packages(environment, total)
+            _packages(environment, total, slow)
     return _conclude(total)
 
 
@@ -227,10 +230,12 @@ def _lint(version: str, arguments: Sequence[str], total: Outcome) -> None:
         total.add(suites.run_pytest(environment, "lint", chosen))
 
 
-def _packages(environment: Environment, total: Outcome) -> None:
+def _packages(
+    environment: Environment, total: Outcome, options: Sequence[str] = ()
+) -> None:
     suites.heading(f"packages on CPython {environment.version}")
     start = time.monotonic()
-    total.add(suites.run_packages(environment))
+    total.add(suites.run_packages(environment, options))
     print(f"   in {time.monotonic() - start:.0f} s", flush=True)
 
 

@@ -117,7 +117,7 @@ def run_core(environment: Environment, kind: str) -> Outcome:
     return report(name, _checked(outcome, status))
 
 
-def run_packages(environment: Environment) -> Outcome:
+def run_packages(environment: Environment, options: Sequence[str] = ()) -> Outcome:
     """Run tests/packages with the real wheels that every change is checked with."""
     name = f"packages {environment.version}"
     chosen = [r for r in wheels.pinned() if wheels.name_of(r) in wheels.CHECKED]
@@ -126,7 +126,7 @@ def run_packages(environment: Environment) -> Outcome:
     except ToolError as error:
         return failure(name, str(error))
     settings = {"PYTHONPATH": str(folder), "SUBINTERPRETERS_PACKAGES": "checked"}
-    return run_pytest(environment, name, ["tests/packages"], settings)
+    return run_pytest(environment, name, [*options, "tests/packages"], settings)
 
 
 def run_sanitized(environment: Environment) -> Outcome:
