@@ -1,8 +1,8 @@
 """stress.py SECONDS [ROUNDS]: NumPy, pydantic, lxml, greenlet in two interpreters.
 
-Both work at the same time for that long, and until each has done so many rounds. A round
-is all four, in an order that a seed decides; every result is compared with the main
-interpreter's. Prints the number of rounds of each.
+Both work at the same time for that long, and until each has done so many rounds. A
+round is all four, in an order that a seed decides; every result is compared with the
+main interpreter's. Prints the number of rounds of each.
 """
 
 import random
