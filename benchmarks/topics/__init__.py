@@ -8,6 +8,7 @@ TOPICS = (
     "buffers",
     "parallel",
     "pool",
+    "packages",
     "growth",
     "peak",
 )

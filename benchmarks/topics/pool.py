@@ -1,4 +1,4 @@
-"""Tasks of a pool: what each costs, how both processors are used, how work is stopped."""
+"""Tasks of a pool: what each costs, both processors at work, how work is stopped."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from contextlib import ExitStack
 from multiprocessing import get_context
 
 import subinterpreters
+from subinterpreters import InterpreterPoolExecutor
+
 from harness.backends import OURS
 from harness.measure import Clock, Series, Turn, function
 from harness.report import Goal, Report
-from subinterpreters import InterpreterPoolExecutor
 
 WORKERS = 2
 THREADS = "ThreadPoolExecutor"
@@ -103,8 +104,11 @@ def _submitting(report: Report) -> None:
         report.compare(
             f"submit + result, {tasks:,} under way (per task)",
             {name: pipelined(pool, tasks) for name, pool in pools.items()},
-            [Goal(STOCK, at_least=25), Goal(PROCESSES, at_least=25),
-             Goal(THREADS, at_least=1)],  # fmt: skip
+            [
+                Goal(STOCK, at_least=25),
+                Goal(PROCESSES, at_least=25),
+                Goal(THREADS, at_least=1),
+            ],
         )
         report.compare(
             "submit + result, one at a time",
@@ -151,7 +155,9 @@ def _spares(report: Report) -> None:
 
     try:
         report.compare(
-            "create() from a spare + the first exec", {OURS: turn}, [Goal(at_most=400e-6)]
+            "create() from a spare + the first exec",
+            {OURS: turn},
+            [Goal(at_most=400e-6)],
         )
     finally:
         subinterpreters.keep_ready(0)
@@ -176,7 +182,7 @@ def _scaling(report: Report) -> None:
 
 
 def _mixed(report: Report) -> None:
-    """Tasks of 1 ms and of 1 us in turn: are both processors busy, is nobody left out?"""
+    """Tasks of 1 ms and of 1 us in turn: are both processors busy, is it fair?"""
     rounds = 1 if report.settings.quick else 5
     busy, waited = Series(1), Series(1)
     for _ in range(rounds):

@@ -285,7 +285,7 @@ typedef struct sipy_order {
     PyObject *kwnames;
     int64_t timeout_ns; /* 0: none */
     uint32_t retries;
-    si_outbox *box;    /* to be told of the end, or NULL; who awaits does not wait for room */
+    si_outbox *box; /* to be told of the end, or NULL; who awaits does not wait for room */
     PyObject *context; /* what the reader of the box finds at the future, or NULL */
 } sipy_order;
 

@@ -36,7 +36,7 @@ static uint64_t edition SI_GUARDED_BY(spares_mu); /* counts sipy_spares_renew */
 static si_waiter *maker SI_GUARDED_BY(spares_mu); /* the thread sleeps, or NULL */
 static si_atomic_u32 turns; /* the thread ended, or is wanted again; a futex */
 static module_names *preload SI_GUARDED_BY(spares_mu); /* a reference, or NULL: none */
-static _Thread_local bool making; /* this thread makes a spare */
+static _Thread_local bool making;                      /* this thread makes a spare */
 static si_atomic_i64 hidden_from =
     INT64_MAX; /* ids from here on may be one in the making */
 
@@ -160,7 +160,8 @@ sipy_spare_is_hidden(int64_t id)
 static void
 warm_up(sipy_interp *interp, const module_names *names)
 {
-    if (names == NULL || names->image.len == 0 || si_gate_enter_exclusive(&interp->gate) != SI_OK) {
+    if (names == NULL || names->image.len == 0 ||
+        si_gate_enter_exclusive(&interp->gate) != SI_OK) {
         return;
     }
     sipy_slot *slot = sipy_slot_get(interp);

@@ -48,7 +48,7 @@ may_repeat(PyObject *func, PyObject *const *values, size_t count)
 
 static int
 encode_parts(sipy_encoder *e, PyObject *func, PyObject *const *args, size_t nargs,
-            PyObject *kwnames)
+             PyObject *kwnames)
 {
     Py_ssize_t names = kwnames == NULL ? 0 : PyTuple_GET_SIZE(kwnames);
     Py_ssize_t positional = (Py_ssize_t)nargs;

@@ -82,7 +82,7 @@ def _drain(box: _core._Outbox) -> None:
 
 
 def _fail_all(futures: list[Any]) -> None:
-    """Have the calls of *futures*, which have no result, take over what became of them."""
+    """Have the calls of *futures*, without results, take over what became of them."""
     try:
         while futures:
             future = futures[-1]

@@ -78,8 +78,8 @@ is_ours(const void *caller)
 static int
 fails(const void *caller)
 {
-    if (atomic_load_explicit(&countdown, memory_order_relaxed) <= 0 ||
-        !is_ours(caller) || atomic_fetch_sub(&countdown, 1) != 1) {
+    if (atomic_load_explicit(&countdown, memory_order_relaxed) <= 0 || !is_ours(caller) ||
+        atomic_fetch_sub(&countdown, 1) != 1) {
         return 0;
     }
     atomic_store(&has_failed, 1);

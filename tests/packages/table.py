@@ -112,7 +112,9 @@ def table() -> str:
     ]
     for package in catalogue.ALL:
         entries = [data["packages"].get(package, {}) for data in found.values()]
-        version = next((e["version"] for e in reversed(entries) if "version" in e), None)
+        version = next(
+            (e["version"] for e in reversed(entries) if "version" in e), None
+        )
         if version is None:
             continue
         measured = next((e for e in reversed(entries) if "figures" in e), {})

@@ -14,9 +14,9 @@ import pytest
 import subinterpreters
 from subinterpreters import (
     ExecutionFailed,
-    InterpreterPoolExecutor,
     InterpreterError,
     InterpreterNotFoundError,
+    InterpreterPoolExecutor,
     NotShareableError,
 )
 

@@ -152,7 +152,8 @@ def test_nested(script):
         ),
         (
             "class E(Exception):\n  def __str__(self):\n    START\n"
-            "    end = time.monotonic() + 0.3\n    while time.monotonic() < end: pass\nraise E",
+            "    end = time.monotonic() + 0.3\n"
+            "    while time.monotonic() < end: pass\nraise E",
             "ExecutionFailed",
         ),
         (
@@ -181,7 +182,9 @@ def test_after_the_code_there(script, source, cause):
     assert out == f"KeyboardInterrupt {cause} True\n1\n"
 
 
-@pytest.mark.parametrize("use", ["interp.call(len, Slow())", "interp.call(eval, 'Slow()')"])
+@pytest.mark.parametrize(
+    "use", ["interp.call(len, Slow())", "interp.call(eval, 'Slow()')"]
+)
 def test_while_values_cross(script, use):
     # Rebuilding an argument there, taking a result apart there.
     out = script.ok(
@@ -275,7 +278,8 @@ def test_every_press_is_heard(script, failing):
     [
         "asyncio.run(nothing())",
         "signal.signal(2, print); signal.signal(2, signal.default_int_handler)",
-        "signal.signal(2, signal.SIG_DFL); signal.signal(2, signal.default_int_handler)",
+        "signal.signal(2, signal.SIG_DFL); "
+        "signal.signal(2, signal.default_int_handler)",
     ],
     ids=["asyncio", "a function", "SIG_DFL"],
 )
@@ -314,7 +318,10 @@ def test_signal_is_as_before(script):
     print(signal.getsignal(signal.SIGUSR1) is print)
     """
     )
-    assert out.split() == "True TypeError TypeError ValueError TypeError SIG_DFL True".split()
+    assert (
+        out.split()
+        == "True TypeError TypeError ValueError TypeError SIG_DFL True".split()
+    )
 
 
 def test_another_handler_runs_here(script):

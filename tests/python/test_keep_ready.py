@@ -95,7 +95,9 @@ def test_many_who_change_their_minds_at_once(script):
 
         inner = s.create()
         inner.exec("import subinterpreters as s")
-        threads = [threading.Thread(target=change, args=(s.keep_ready,)) for _ in range(3)]
+        threads = [
+            threading.Thread(target=change, args=(s.keep_ready,)) for _ in range(3)
+        ]
         threads.append(threading.Thread(target=inner.exec, args=(
             "for i in range(60):\\n    s.keep_ready(i % 3, preload=['bisect'])",
         )))

@@ -108,7 +108,7 @@ def test_awaiting_it_ends(script):
 
 
 def test_an_exit_while_failures_are_taken_over_loses_no_other(pool, monkeypatch):
-    """The loop is stopped by it; what came in the same batch is there when it goes on."""
+    """It stops the loop; what came in the same batch is there when it goes on."""
     loop = asyncio.new_event_loop()
     seen = []
     fail = aio.Call._fail
@@ -293,7 +293,9 @@ def test_a_loop_is_not_blocked_by_a_full_queue():
     async def main(pool):
         calls = [pool.run(take, started, release)]
         await asyncio.to_thread(started.get, timeout=LIMIT)
-        calls += [pool.run(release.get) for _ in range(3)]  # would wait for the next line
+        calls += [
+            pool.run(release.get) for _ in range(3)
+        ]  # would wait for the next line
         for number in range(4):
             release.put(number)
         return await asyncio.gather(*calls)
@@ -370,7 +372,9 @@ def test_arguments_of_a_task(pool):
         pool.options().map(abs, [1], bogus=1)
     with pytest.raises(TypeError, match="chunksize must be an integer"):
         pool.map(abs, [1], chunksize=1.5)
-    assert list(pool.options(retries=1).map(abs, [-1], chunksize=1, ordered=False)) == [1]
+    assert list(pool.options(retries=1).map(abs, [-1], chunksize=1, ordered=False)) == [
+        1
+    ]
 
 
 def test_a_module_to_preload_that_is_not_there():

@@ -9,8 +9,8 @@ interleave is up to the machine. Checked all the time:
 * what an interpreter holds is what the thread that owns it put there;
 * what a thread gets from a queue was put there by somebody, once, and in the order of
   the one who put it; at the end all that was put has been got;
-* one interpreter that all use is closed by any of them at any time: it is busy, gone, or
-  does what it shall; what it put is got once, or is UNBOUND once it is gone;
+* one interpreter that all use is closed by any of them at any time: it is busy, gone,
+  or does what it shall; what it put is got once, or is UNBOUND once it is gone;
 * an operation that must fail does, with the documented error;
 * at the end no interpreter is left.
 

@@ -1,0 +1,83 @@
+"""Pools at the end of the process, in a child of fork, and at Ctrl-C."""
+
+import pytest
+
+SCRIPT_START = """
+    import sys, os, time, threading, subinterpreters
+    from subinterpreters.executor import InterpreterPoolExecutor
+    def say(x):
+        print(x)
+"""
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        "pool = InterpreterPoolExecutor(2); pool.submit(say, 'done')",
+        "InterpreterPoolExecutor(2).submit(say, 'done')",
+        "pool = InterpreterPoolExecutor(2); pool.submit(say, 'done'); sys.exit()",
+        "pool = InterpreterPoolExecutor(2); pool.submit(say, 'done'); "
+        "pool.shutdown(wait=False)",
+        "pool = InterpreterPoolExecutor(2); "
+        "pool.submit(int).add_done_callback(lambda f: print('done'))",
+        "pool = InterpreterPoolExecutor(2); "
+        "threading.Thread(target=pool.submit, args=(say, 'done')).start()",
+        "import atexit; pool = InterpreterPoolExecutor(2); "
+        "atexit.register(pool.shutdown); pool.submit(say, 'done')",
+    ],
+)
+def test_exit_waits_for_the_work(script, end):
+    assert script.ok(SCRIPT_START + "    " + end) == "done\n"
+
+
+def test_exit_right_after_the_first_submit(script):
+    source = SCRIPT_START + "    pool = InterpreterPoolExecutor(8)\n"
+    source += "    futures = [pool.submit(abs, 1) for _ in range(100)]\n"
+    assert script.ok(source) == ""
+
+
+def test_ctrl_c_while_waiting(script):
+    source = SCRIPT_START + (
+        "    import signal, _thread\n"
+        "    def loop(q):\n"
+        "        q.put(1)\n"
+        "        while True: pass\n"
+        "    q = subinterpreters.create_queue()\n"
+        "    pool = InterpreterPoolExecutor(1)\n"
+        "    future = pool.submit(loop, q)\n"
+        "    q.get()\n"
+        "    threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()\n"
+        "    try:\n"
+        "        future.result()\n"
+        "    except KeyboardInterrupt:\n"
+        "        print('interrupted', future.interrupt())\n"
+    )
+    assert script.ok(source) == "interrupted True\n"
+
+
+def test_fork_leaves_a_usable_child(script):
+    source = SCRIPT_START + (
+        "    import warnings\n"
+        "    warnings.simplefilter('ignore')\n"
+        "    pool = InterpreterPoolExecutor(2)\n"
+        "    pool.submit(abs, -1).result()\n"
+        "    child = os.fork()\n"
+        "    if child == 0:\n"
+        "        try:\n"
+        "            pool.submit(abs, -1)\n"
+        "        except Exception as error:\n"
+        "            print(type(error).__name__)\n"
+        "        del pool\n"
+        "        with InterpreterPoolExecutor(1) as other:\n"
+        "            print(other.submit(abs, -2).result())\n"
+        "        sys.stdout.flush()\n"
+        "        os._exit(0)\n"
+        "    assert os.waitpid(child, 0)[1] == 0\n"
+        "    print(pool.submit(abs, -3).result())\n"
+    )
+    assert script.ok(source) == "BrokenInterpreterPool\n2\n3\n"
+
+
+def test_os_exit_in_a_task(script):
+    source = SCRIPT_START + "    InterpreterPoolExecutor(1).submit(os._exit, 7)"
+    assert script.run(source).returncode == 7
