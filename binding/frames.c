@@ -23,12 +23,7 @@ note_frame(PyObject *result, PyThreadState *ts)
 static int
 note_exception(PyObject *result, PyThreadState *ts)
 {
-    const _PyErr_StackItem *item = ts->exc_info;
-    while ((item->exc_value == NULL || item->exc_value == Py_None) &&
-           item->previous_item != NULL) {
-        item = item->previous_item;
-    }
-    return note(result, ts, item->exc_value == NULL ? Py_None : item->exc_value);
+    return note(result, ts, sipy_compat_handled(ts));
 }
 
 /* No Python code runs in here, so no thread of this interpreter moves or goes. */

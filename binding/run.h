@@ -42,7 +42,7 @@ sipy_run_begin(sipy_run *run, const sipy_state *state, sipy_interp *interp,
 void
 sipy_run_attach(sipy_run *run);
 
-/* The code of the user's is over: Ctrl-C that comes now is not for it. Attached to run's. */
+/* The user's code is over: Ctrl-C that comes now is not for it. Attached to run's. */
 static inline void
 sipy_run_returned(sipy_run *run)
 {

@@ -235,6 +235,17 @@ wake_evaluation(PyThreadState *ts)
 }
 #endif
 
+PyObject *
+sipy_compat_handled(PyThreadState *ts)
+{
+    const _PyErr_StackItem *item = ts->exc_info;
+    while ((item->exc_value == NULL || item->exc_value == Py_None) &&
+           item->previous_item != NULL) {
+        item = item->previous_item;
+    }
+    return item->exc_value == NULL ? Py_None : item->exc_value;
+}
+
 bool
 sipy_compat_raise_soon(PyThreadState *ts, PyObject *exc)
 {

@@ -110,6 +110,11 @@ sipy_compat_not_shareable_error(void);
 void
 sipy_compat_reset_thread(PyThreadState *ts);
 
+/* The exception that the code of ts handles, or None; borrowed. Attached to its
+ * interpreter, in whose code no thread moves meanwhile. */
+PyObject *
+sipy_compat_handled(PyThreadState *ts);
+
 /* Has the static exception class exc raised in ts at its next bytecode boundary. May be
  * called from a signal handler of the thread that ts is attached in; takes no lock.
  * -> whether it will be: false if another exception waits there already */

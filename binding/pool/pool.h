@@ -148,8 +148,10 @@ sipy_pool_grow(sipy_pool *pool);
  * -> whether it was */
 bool
 sipy_pool_retract(sipy_pool *pool, sipy_job *job);
-/* A listed worker could not start. If there are others the pool has no more than those from
- * now on, so that it does not try again and again. -> false: there is no other. Any thread. */
+
+/* A listed worker could not start. If there are others the pool has no more than those
+ * from now on, so that it does not try again and again. Any thread.
+ * -> false: there is no other */
 bool
 sipy_pool_go_without(sipy_pool *pool);
 

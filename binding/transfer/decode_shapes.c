@@ -96,6 +96,23 @@ is_shadowed(PyTypeObject *type, PyObject *name)
            Py_TYPE(found) != &PyMemberDescr_Type;
 }
 
+static int
+room_for_shape(sipy_decoder *d)
+{
+    if (d->shape_count < d->shape_cap) {
+        return 0;
+    }
+    uint32_t cap = d->shape_cap * 2 + 4;
+    dec_shape *shapes = si_realloc(d->shapes, cap * sizeof(dec_shape));
+    if (shapes == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    d->shapes = shapes;
+    d->shape_cap = cap;
+    return 0;
+}
+
 static dec_shape *
 define_shape(sipy_decoder *d, bool object)
 {
@@ -127,20 +144,7 @@ define_shape(sipy_decoder *d, bool object)
         }
         read++;
     }
-    if (keys != NULL && read == size && d->shape_count == d->shape_cap) {
-        uint32_t cap = d->shape_cap * 2 + 4;
-        dec_shape *shapes = si_realloc(d->shapes, cap * sizeof(dec_shape));
-        if (shapes == NULL) {
-            PyErr_NoMemory();
-            read = -read - 1;
-        }
-        else {
-            d->shapes = shapes;
-            d->shape_cap = cap;
-        }
-    }
-    if (keys == NULL || read != size) {
-        read = read < 0 ? -read - 1 : read;
+    if (keys == NULL || read != size || room_for_shape(d) < 0) {
         while (read > 0) {
             Py_DECREF(keys[--read]);
         }
