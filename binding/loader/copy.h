@@ -188,7 +188,7 @@ sipy_package_context(const char *name);
  * and those of PyThread_tss_*. Any thread, attached or not, whether or not there is an
  * interpreter. Results are as theirs. */
 int
-sipy_key_create(pthread_key_t *key, void (*destructor)(void *));
+sipy_key_create(pthread_key_t *key, void (*at_exit)(void *));
 int
 sipy_key_delete(pthread_key_t key);
 void *

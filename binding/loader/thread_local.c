@@ -12,9 +12,9 @@
 #include "core/platform/keys.h"
 
 int
-sipy_key_create(pthread_key_t *key, void (*destructor)(void *))
+sipy_key_create(pthread_key_t *key, void (*at_exit)(void *))
 {
-    switch (si_key_create(key, destructor)) {
+    switch (si_key_create(key, at_exit)) {
         case SI_OK:
             return 0;
         case SI_NOMEM:

@@ -24,7 +24,7 @@
 /* -> SI_OK with *key set | SI_NOMEM | SI_SYSTEM (the process has no key left, or they have
  * been used up) */
 SI_NODISCARD si_status
-si_key_create(uint32_t *key, void (*destructor)(void *));
+si_key_create(uint32_t *key, void (*at_exit)(void *));
 
 /* From now on its destructor is not called. Values stay as they are. */
 void
