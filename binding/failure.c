@@ -151,6 +151,9 @@ sipy_failure_capture(sipy_failure *out, sipy_home *home)
     out->message = capture_message(exc, &out->name);
     out->formatted = join_formatted(out);
     out->display = capture_display(exc);
+    if (out->display.data == NULL && out->formatted.data != NULL) {
+        out->display = text_from_bytes(out->formatted.data, out->formatted.size);
+    }
     sipy_image_init(&out->original);
     out->has_original =
         home != NULL && sipy_encode(home->transfer, exc, SIPY_ASYNC, &out->original) == 0;

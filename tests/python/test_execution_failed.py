@@ -143,6 +143,21 @@ class TestExcinfo:
 
 
 class TestAwkwardMessages:
+    def test_traceback_that_cannot_be_written(self, interp):
+        """The traceback module fails, too: then the message stands in its place."""
+        with pytest.raises(ExecutionFailed) as caught:
+            interp.exec("""
+                class Meta(type):
+                    @property
+                    def __module__(cls):
+                        raise RuntimeError("no module")
+                class E(Exception, metaclass=Meta):
+                    pass
+                raise E("text")
+                """)
+        assert caught.value.excinfo.errdisplay.endswith("E: text")
+        assert "Uncaught in the interpreter" in str(caught.value)
+
     @pytest.mark.parametrize(
         "text",
         ["a\0b", "\0", "\udc80", "a\ud800b\udfffc", "é🐍", "x" * 100_000, "a\nb\r\nc"],
