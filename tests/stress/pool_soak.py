@@ -291,11 +291,13 @@ class Round:
                 right = (*right, CANCELLED)
             if found not in right:
                 self.problems.append(f"{found} instead of one of {right}")
+        # A worker that has just started may make its interpreter when all is done.
         end = time.monotonic() + LIMIT
-        while len(subinterpreters.list_all()) > 1 and time.monotonic() < end:
+        while thread_count() > 1 and time.monotonic() < end:
             threading.Event().wait(0.001)
-        left = subinterpreters.list_all()
-        if len(left) > 1:
+        if (left := thread_count()) > 1:
+            self.problems.append(f"{left - 1} threads left")
+        if len(left := subinterpreters.list_all()) > 1:
             self.problems.append(f"interpreters left: {left}")
 
     def outcome(self, future):
@@ -305,6 +307,10 @@ class Round:
             return CANCELLED
         except Exception as exc:
             return "error", type(exc)
+
+
+def thread_count():
+    return len(os.listdir("/proc/self/task"))
 
 
 def descriptors():
