@@ -237,7 +237,7 @@ def test_flushing_before_the_code_there(script):
 @pytest.mark.parametrize("failing", [False, True])
 def test_every_press_is_heard(script, failing):
     # At random moments of short calls, most of which are spent outside the user's code.
-    # One that hits a callback of CPython's own is told on standard error, and heard here.
+    # CPython tells on standard error of one in a callback of its own; it is heard here.
     ended = script.run(
         COMMON
         + f"""
