@@ -319,8 +319,11 @@ def test_thread_enters_at_its_exit(script, modules):
         with_samples(
             modules,
             """
-            import threading
+            import os, threading
             marked, closed = threading.Event(), threading.Event()
+
+            def tasks():
+                return len(os.listdir('/proc/self/task'))
 
             def run(interp):
                 interp.exec('multi.keep_until_exit([])')
@@ -329,6 +332,7 @@ def test_thread_enters_at_its_exit(script, modules):
 
             for interp in interps:
                 marked.clear(), closed.clear()
+                before = tasks()
                 thread = threading.Thread(target=run, args=(interp,))
                 thread.start()
                 marked.wait()
@@ -336,6 +340,8 @@ def test_thread_enters_at_its_exit(script, modules):
                     interp.close()
                 closed.set()
                 thread.join()
+                while tasks() > before:  # 3.12 joins it before it is gone
+                    os.sched_yield()
                 print(thread.is_alive())
             print(interps[1].call(eval, 'multi.count()'))
             """,

@@ -92,6 +92,7 @@ class Round:
     ENDINGS = ("leave", "no_wait", "cancel", "drop", "cut")
 
     def __init__(self, seed, number):
+        self.others = thread_count()  # what is no pool's: a watchdog, say
         self.seed = f"{seed}/{number}"
         draw = random.Random(self.seed)
         self.ending = draw.choice(self.ENDINGS)
@@ -293,10 +294,10 @@ class Round:
                 self.problems.append(f"{found} instead of one of {right}")
         # A worker that has just started may make its interpreter when all is done.
         end = time.monotonic() + LIMIT
-        while thread_count() > 1 and time.monotonic() < end:
+        while thread_count() > self.others and time.monotonic() < end:
             threading.Event().wait(0.001)
-        if (left := thread_count()) > 1:
-            self.problems.append(f"{left - 1} threads left")
+        if (left := thread_count()) > self.others:
+            self.problems.append(f"{left - self.others} threads left")
         if len(left := subinterpreters.list_all()) > 1:
             self.problems.append(f"interpreters left: {left}")
 
