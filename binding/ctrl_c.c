@@ -19,6 +19,7 @@ si_atomic_u32 sipy_ctrl_c_raised;
 
 static struct sigaction before_us; /* written before our handler is installed */
 static si_atomic_u32 installing;   /* 1 while a thread installs */
+static si_atomic_ptr waiting;      /* si_waiter * of the main thread; written by it */
 
 static void
 on_sigint(int signum)
@@ -26,10 +27,15 @@ on_sigint(int signum)
     int saved_errno = errno;
     before_us.sa_handler(signum);
     PyThreadState *ts = si_load_acquire(&running);
-    if (ts != NULL && si_is_main_thread() &&
-        sipy_compat_raise_soon(ts, PyExc_KeyboardInterrupt)) {
+    bool here = si_is_main_thread();
+    if (ts != NULL && here && sipy_compat_raise_soon(ts, PyExc_KeyboardInterrupt)) {
         /* Where it cannot be raised, the main interpreter hears of it. */
         (void)si_add_relaxed(&sipy_ctrl_c_raised, 1);
+    }
+    /* The kernel ends a sleep; this ends one that is about to begin. */
+    si_waiter *w = here ? si_load_acquire(&waiting) : NULL;
+    if (w != NULL && si_waiter_interrupt(w)) {
+        si_waiter_kick(w);
     }
     errno = saved_errno;
 }
@@ -138,6 +144,14 @@ on_main_thread(void)
         known = si_is_main_thread() ? YES : NO;
     }
     return known == YES;
+}
+
+void
+sipy_ctrl_c_wait_for(si_waiter *w)
+{
+    if (on_main_thread()) {
+        si_store_release(&waiting, w);
+    }
 }
 
 void

@@ -8,6 +8,7 @@
 #define SIPY_CTRL_C_H
 
 #include "binding/state.h"
+#include "core/wait/waiter.h"
 
 /* Puts our handler before Python's if that is the default one for SIGINT, now and whenever
  * signal.signal() makes it so; does nothing outside the main interpreter. Attached.
@@ -30,6 +31,11 @@ typedef enum sipy_ctrl_c_fate {
     SIPY_CTRL_C_RAISED = 1, /* it was raised in the user's code */
     SIPY_CTRL_C_OWED = 2,   /* it came while only code of ours ran: it has to be raised */
 } sipy_ctrl_c_fate;
+
+/* Ctrl-C interrupts w from now on, if this is the main thread; NULL: nothing any more. To
+ * be called before the thread looks for the last time whether it has to wait. Any thread. */
+void
+sipy_ctrl_c_wait_for(si_waiter *w);
 
 /* The calling thread begins to run ts, of another interpreter. Attached through it. */
 void

@@ -5,6 +5,7 @@
 #include "binding/interrupt.h"
 
 #include "binding/attach.h"
+#include "binding/ctrl_c.h"
 
 static unsigned long
 run_thread(const sipy_interp *interp)
@@ -141,8 +142,8 @@ publish_own(sipy_interp *interp, si_waiter *w)
     return !stopped;
 }
 
-bool
-sipy_interrupt_publish(sipy_interp *interp, si_waiter *w)
+static bool
+publish(sipy_interp *interp, si_waiter *w)
 {
     bool due = false;
     if (!is_run_thread(interp)) {
@@ -160,9 +161,21 @@ sipy_interrupt_publish(sipy_interp *interp, si_waiter *w)
     return !due;
 }
 
+bool
+sipy_interrupt_publish(sipy_interp *interp, si_waiter *w)
+{
+    sipy_ctrl_c_wait_for(w);
+    if (publish(interp, w)) {
+        return true;
+    }
+    sipy_ctrl_c_wait_for(NULL);
+    return false;
+}
+
 void
 sipy_interrupt_retract(sipy_interp *interp, si_waiter *w)
 {
+    sipy_ctrl_c_wait_for(NULL);
     si_mutex_lock(&interp->mu);
     if (interp->blocked == w) {
         interp->blocked = NULL;
