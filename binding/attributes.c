@@ -17,7 +17,8 @@ PyMemberDef sipy_attribute_members[] = {
 int
 sipy_attributes_traverse(PyObject *self, visitproc visit, void *arg)
 {
-    Py_VISIT(Py_TYPE(self));
+    /* Not the type: the collector would clear it, and with it the state of the module that
+     * dealloc needs, before the last object is gone. */
     Py_VISIT(((attributed *)self)->attributes);
     return 0;
 }

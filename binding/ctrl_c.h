@@ -33,7 +33,7 @@ typedef enum sipy_ctrl_c_fate {
 } sipy_ctrl_c_fate;
 
 /* Ctrl-C interrupts w from now on, if this is the main thread; NULL: nothing any more. To
- * be called before the thread looks for the last time whether it has to wait. Any thread. */
+ * be called before the thread looks for the last time whether it has to wait. */
 void
 sipy_ctrl_c_wait_for(si_waiter *w);
 

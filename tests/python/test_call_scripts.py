@@ -1,5 +1,7 @@
 """Interpreter.call with functions and classes of a script's own __main__."""
 
+import pytest
+
 
 class TestScripts:
     """Functions and classes of a script's own __main__."""
@@ -192,6 +194,7 @@ class TestScripts:
         assert out == "True\n"
 
 
+@pytest.mark.unsanitized("it needs more memory than the limit")
 def test_what_does_not_fit_is_a_memory_error(script):
     """The limit leaves room for the large bytes once, not twice."""
     done = script.run("""

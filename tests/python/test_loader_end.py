@@ -312,6 +312,7 @@ def test_close_after_a_library_thread_that_kept_its_state(script, modules):
     assert out.startswith("end\n")
 
 
+@pytest.mark.unsanitized("a thread that ends by the system call stays in its books")
 def test_thread_enters_at_its_exit(script, modules):
     """A destructor of a thread-local variable that enters the interpreter does while
     that is there; else the thread ends without coming back from it."""
