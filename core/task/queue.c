@@ -258,18 +258,27 @@ si_task_queue_wait_get(si_task_queue *q, si_waiter *w, int64_t deadline_ns)
 
 /* --- the end ------------------------------------------------------------------------- */
 
-bool
-si_task_queue_cancel(si_task_queue *q, si_task *task)
+/* Takes task off the queue, as long as it is there; claimed: and if nobody else has it.
+ * -> whether it did; the queue's reference is the caller's then */
+static bool
+take_out(si_task_queue *q, si_task *task, bool claimed)
 {
     si_waiter *putter = NULL;
     si_mutex_lock(&q->mu);
-    bool inside = task->queued && si_task_claim(task);
+    bool inside = task->queued && (!claimed || si_task_claim(task));
     if (inside) {
         unlink_task(q, task);
         putter = wake_putter(q);
     }
     si_mutex_unlock(&q->mu);
     kick(putter);
+    return inside;
+}
+
+bool
+si_task_queue_cancel(si_task_queue *q, si_task *task)
+{
+    bool inside = take_out(q, task, true);
     if (inside) {
         si_task_finish(task, SI_TASK_CANCELLED);
         si_task_drop(task);
@@ -280,15 +289,7 @@ si_task_queue_cancel(si_task_queue *q, si_task *task)
 bool
 si_task_queue_retract(si_task_queue *q, si_task *task)
 {
-    si_waiter *putter = NULL;
-    si_mutex_lock(&q->mu);
-    bool inside = task->queued;
-    if (inside) {
-        unlink_task(q, task);
-        putter = wake_putter(q);
-    }
-    si_mutex_unlock(&q->mu);
-    kick(putter);
+    bool inside = take_out(q, task, false);
     if (inside) {
         si_task_drop(task);
     }
