@@ -376,7 +376,7 @@ end_or_reopen(sipy_interp *interp, const sipy_patience *limits, bool *here,
         return left;
     }
     if (interp->loader != NULL) {
-        sipy_loader_ended(interp->loader);
+        sipy_loader_ended(&interp->loader);
     }
     sipy_arenas_interp_gone(interp->entry.id);
     si_gate_end(&interp->gate);

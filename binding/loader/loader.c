@@ -344,10 +344,9 @@ sipy_loader_resume(sipy_loader *loader)
     si_gate_reopen(&loader->gate);
 }
 
-void
-sipy_loader_ended(sipy_loader *loader)
+static void
+run_exits(sipy_loader *loader)
 {
-    si_store_release(&loader->ended, 1);
     si_mutex_lock(&loader->mu);
     sipy_exit *exits = loader->exits;
     loader->exits = NULL;
@@ -357,6 +356,18 @@ sipy_loader_ended(sipy_loader *loader)
         exits->function();
         si_free(exits);
         exits = next;
+    }
+}
+
+void
+sipy_loader_ended(sipy_loader **loader)
+{
+    sipy_loader *ended = *loader;
+    si_store_release(&ended->ended, 1);
+    run_exits(ended);
+    if (!ended->atexit_registered) { /* which the first copy begins with */
+        *loader = NULL;
+        si_free(ended);
     }
 }
 

@@ -8,8 +8,9 @@
  *            attached, when nobody but the closing thread can enter it any more; ended
  *            after Py_EndInterpreter. Where somebody else ends the interpreter, the loader
  *            notices by itself and does the best that is possible then.
- * Ownership  A sipy_loader lives until the process ends: code of private copies refers
- *            to it, and a library's own threads may run that code at any time.
+ * Ownership  A sipy_loader that has made a private copy lives until the process ends: the
+ *            copy's code refers to it, and a library's own threads may run that code at
+ *            any time.
  */
 #ifndef SIPY_LOADER_LOADER_H
 #define SIPY_LOADER_LOADER_H
@@ -42,10 +43,11 @@ sipy_loader_pause(sipy_loader *loader, int64_t deadline_ns, char keeper[SIPY_KEE
 void
 sipy_loader_resume(sipy_loader *loader);
 
-/* Runs what copies have registered for the end of Python. Any thread, after the interpreter
- * is gone. Idempotent. */
+/* Runs what copies have registered for the end of Python, and frees a loader that no copy
+ * refers to. Any thread, after the interpreter is gone; *loader is NULL before it is freed,
+ * so that a child forked meanwhile does not see it. */
 void
-sipy_loader_ended(sipy_loader *loader);
+sipy_loader_ended(sipy_loader **loader);
 
 /* Frame a fork: what all loaders share is not half-way changed in the child. Leaf locks
  * are held in between. */

@@ -1,5 +1,6 @@
 """Finding the tools, at the versions that pyproject.toml pins in its group `lint`."""
 
+import errno
 import importlib.metadata
 import os
 import shutil
@@ -13,6 +14,7 @@ import pytest
 from gate import tree
 
 LIMIT = 100  # seconds for one run of one tool
+ATTEMPTS = 5  # at a run that the kernel spoils
 
 
 def in_ci():
@@ -65,7 +67,24 @@ def system(command, reason):
 
 
 def run(command, **options):
-    """Runs it in the checkout; its status and its output, both streams in one."""
+    """Runs it in the checkout; its status and its output, both streams in one.
+
+    Some kernels answer an exec or a read with EFAULT now and then, when many processes
+    start at once. That says nothing of the file, so it is tried again.
+    """
+    for _ in range(ATTEMPTS - 1):
+        try:
+            status, output = _run(command, options)
+        except OSError as error:
+            if error.errno != errno.EFAULT:
+                raise
+        else:
+            if status == 0 or os.strerror(errno.EFAULT) not in output:
+                return status, output
+    return _run(command, options)
+
+
+def _run(command, options):
     options = {"cwd": tree.ROOT, "timeout": LIMIT, **options}
     done = subprocess.run(
         [str(part) for part in command],
