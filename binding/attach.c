@@ -143,7 +143,7 @@ sipy_slot_get(sipy_interp *interp)
             return slot;
         }
     }
-    PyThreadState *ts = PyThreadState_New(interp->native);
+    PyThreadState *ts = sipy_compat_new_thread_state(interp->native);
     if (ts == NULL) {
         return NULL;
     }
@@ -173,7 +173,7 @@ sipy_slot_leave(PyThreadState *caller)
 PyThreadState *
 sipy_brief_enter(sipy_interp *interp)
 {
-    PyThreadState *ts = PyThreadState_New(interp->native);
+    PyThreadState *ts = sipy_compat_new_thread_state(interp->native);
     if (ts != NULL) {
         PyEval_RestoreThread(ts);
     }

@@ -3,6 +3,8 @@
 
 #include <opcode.h>
 
+#include "core/platform/thread.h"
+
 /* Private but exported by all supported versions, with these signatures. */
 PyAPI_FUNC(PyInterpreterState *) _PyInterpreterState_LookUpID(int64_t);
 PyAPI_FUNC(int) _PyInterpreterState_SetRunningMain(PyInterpreterState *);
@@ -47,6 +49,45 @@ int
 sipy_compat_add_pending(PyInterpreterState *interp, int (*fn)(void *), void *arg)
 {
     return _PyEval_AddPendingCall(interp, fn, arg, 0) == 0 ? 0 : -1;
+}
+
+#if PY_VERSION_HEX >= 0x030E0000
+/* From 3.14 a thread state knows the bounds of its thread's stack. CPython asks the system
+ * for them when the state is first attached, which takes 0.3 ms on the first thread of a
+ * process. The function that sets them came in 3.14.1. */
+#define SMALLEST_STACK \
+    ((size_t)256 << 10) /* of which CPython is sure to accept the bounds */
+
+extern int
+PyUnstable_ThreadState_SetStackProtection(PyThreadState *, void *, size_t)
+    __attribute__((weak));
+
+static void
+set_stack(PyThreadState *ts)
+{
+    void *low;
+    size_t size;
+    if (PyUnstable_ThreadState_SetStackProtection != NULL && si_thread_stack(&low, &size) &&
+        size >= SMALLEST_STACK) {
+        (void)PyUnstable_ThreadState_SetStackProtection(ts, low, size);
+    }
+}
+#else
+static void
+set_stack(PyThreadState *ts)
+{
+    (void)ts;
+}
+#endif
+
+PyThreadState *
+sipy_compat_new_thread_state(PyInterpreterState *interp)
+{
+    PyThreadState *ts = PyThreadState_New(interp);
+    if (ts != NULL) {
+        set_stack(ts);
+    }
+    return ts;
 }
 
 #if PY_VERSION_HEX >= 0x030D0000

@@ -49,6 +49,11 @@ sipy_compat_method(PyObject *obj, const char *name, PyObject *arg)
 PyInterpreterState *
 sipy_compat_find(int64_t id);
 
+/* As PyThreadState_New, for the calling thread: CPython need not find out about its stack
+ * again. Need not be attached. -> thread state | NULL: no memory */
+PyThreadState *
+sipy_compat_new_thread_state(PyInterpreterState *interp);
+
 /* Whether any interpreter with that id exists; sets no exception. Attached. */
 bool
 sipy_compat_exists(int64_t id);

@@ -98,7 +98,7 @@ guest_new(sipy_copy *copy)
     }
     enter_or_stop(loader);
     guest->copy = copy;
-    guest->ts = PyThreadState_New(loader->native);
+    guest->ts = sipy_compat_new_thread_state(loader->native);
     if (guest->ts == NULL) {
         si_gate_leave(&loader->gate);
         si_free(guest);

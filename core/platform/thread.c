@@ -2,7 +2,6 @@
 #include "core/platform/thread.h"
 
 #include <pthread.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <time.h>
 #include <unistd.h>
@@ -80,6 +79,45 @@ si_thread_stop(void)
     for (;;) {
         pause();
     }
+}
+
+/* The stack of this thread, or size 0: not asked for yet, or unknown. */
+static _Thread_local struct {
+    uintptr_t low;
+    size_t size;
+    bool asked;
+} stack;
+
+static void
+ask_for_stack(void)
+{
+    stack.asked = true;
+#if defined(__GLIBC__)
+    pthread_attr_t attributes;
+    void *low;
+    size_t size;
+    size_t guard;
+    if (pthread_getattr_np(pthread_self(), &attributes) != 0) {
+        return;
+    }
+    if (pthread_attr_getstack(&attributes, &low, &size) == 0 &&
+        pthread_attr_getguardsize(&attributes, &guard) == 0 && guard < size) {
+        stack.low = (uintptr_t)low + guard;
+        stack.size = size - guard;
+    }
+    (void)pthread_attr_destroy(&attributes);
+#endif
+}
+
+bool
+si_thread_stack(void **low, size_t *size)
+{
+    if (!stack.asked) {
+        ask_for_stack();
+    }
+    *low = (void *)stack.low; /* NOLINT(performance-no-int-to-ptr): never followed */
+    *size = stack.size;
+    return (uintptr_t)__builtin_frame_address(0) - stack.low < stack.size;
 }
 
 int64_t

@@ -2,6 +2,8 @@
 #ifndef SI_PLATFORM_THREAD_H
 #define SI_PLATFORM_THREAD_H
 
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "core/base/status.h"
@@ -17,6 +19,12 @@ si_thread_start(void (*run)(void *arg), void *arg, const char *name);
  * the process cannot end so and sleeps for good: the process would count as dead. */
 _Noreturn void
 si_thread_stop(void);
+
+/* The part of the calling thread's stack that may be used: from *low on, *size bytes. Asks
+ * the system once per thread, which on the first thread of a process takes long.
+ * -> false: the system does not say, or the caller runs on another stack */
+bool
+si_thread_stack(void **low, size_t *size);
 
 /* Processor time that the calling thread has used, in nanoseconds. */
 int64_t

@@ -36,6 +36,37 @@ test_a_thread_runs_under_its_name(void **state)
     }
 }
 
+static void *
+look_at_stack(void *other)
+{
+    void *low;
+    void *again;
+    size_t size;
+    check(si_thread_stack(&low, &size));
+    check((uintptr_t)__builtin_frame_address(0) - (uintptr_t)low < size);
+    check((uintptr_t)other - (uintptr_t)low >= size);
+    check(si_thread_stack(&again, &size) && again == low);
+    return NULL;
+}
+
+static void
+test_each_thread_knows_its_own_stack(void **state)
+{
+    (void)state;
+    void *mine = __builtin_frame_address(0);
+    void *low;
+    size_t size;
+#if !defined(__GLIBC__)
+    assert_false(si_thread_stack(&low, &size));
+    skip();
+#endif
+    assert_true(si_thread_stack(&low, &size));
+    assert_in_range((uintptr_t)mine, (uintptr_t)low, (uintptr_t)low + size - 1);
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, look_at_stack, mine), 0);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+}
+
 static void
 stop(void *unused)
 {
@@ -111,6 +142,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_thread_runs_under_its_name),
+        cmocka_unit_test(test_each_thread_knows_its_own_stack),
         cmocka_unit_test(test_a_thread_that_stops_in_a_destructor_is_joined),
         cmocka_unit_test(test_processor_time_grows_with_work),
         cmocka_unit_test(test_a_wakeup_is_readable_while_raised),
