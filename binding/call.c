@@ -1,10 +1,12 @@
 /* call.c — Interpreter.call(); see execute.h.
  *
  * The caller stays in the call until it is over, so what it sends may be read in place
- * (SIPY_SYNC). The result is copied: its interpreter goes on.
+ * (SIPY_SYNC). Of the result, whose interpreter goes on, large bytes and text are read in
+ * place too: then the visit lasts until they are decoded (SIPY_STAY).
  */
 #include "binding/execute.h"
 #include "binding/failure.h"
+#include "binding/fork.h"
 #include "binding/meter.h"
 #include "binding/run.h"
 
@@ -50,7 +52,7 @@ visit(sipy_run *run, const sipy_image *request, sipy_image *reply, sipy_failure 
         sipy_run_returned(run);
     }
     if (result != NULL) {
-        end = sipy_encode(home->transfer, result, SIPY_ASYNC, reply) == 0
+        end = sipy_encode(home->transfer, result, SIPY_STAY, reply) == 0
                   ? VISIT_OK
                   : VISIT_NOT_RETURNED;
         sipy_meter_add(&home->interp->meter->bytes_out, reply->len);
@@ -102,6 +104,26 @@ conclude(sipy_state *state, visit_end end, const sipy_image *reply,
     return not_crossed(failure, state, "the result cannot be sent back");
 }
 
+/* The end of a visit whose reply holds memory of interp's: it is decoded before, and given
+ * back there. */
+static PyObject *
+conclude_in_place(sipy_state *state, sipy_run *run, visit_end end, sipy_image *reply,
+                  const sipy_failure *failure)
+{
+    uint32_t forks = sipy_forks();
+    PyObject *result = conclude(state, end, reply, failure);
+    if (forks == sipy_forks()) {
+        sipy_run_attach(run);
+        sipy_image_reset(reply);
+        sipy_run_detach(run);
+        sipy_run_end(run);
+    }
+    else { /* decoding forked, and interp is not in this process */
+        reply->hold_count = 0;
+    }
+    return result;
+}
+
 /* Runs the request in interp. The image is the caller's. */
 static PyObject *
 make_call(sipy_state *state, sipy_home *home, sipy_interp *interp,
@@ -117,8 +139,14 @@ make_call(sipy_state *state, sipy_home *home, sipy_interp *interp,
     sipy_run_attach(&run);
     visit_end end = visit(&run, request, &reply, &failure);
     sipy_run_detach(&run);
-    sipy_run_end(&run);
-    PyObject *result = conclude(state, end, &reply, &failure);
+    PyObject *result;
+    if (SI_UNLIKELY(reply.hold_count > 0)) {
+        result = conclude_in_place(state, &run, end, &reply, &failure);
+    }
+    else {
+        sipy_run_end(&run);
+        result = conclude(state, end, &reply, &failure);
+    }
     home = state->interp->home;
     give_spare(home == NULL ? NULL : &home->spare_reply, &reply);
     sipy_failure_fini(&failure);

@@ -24,7 +24,14 @@
 #include "binding/queues.h"
 
 static pthread_once_t fork_once = PTHREAD_ONCE_INIT;
-static int fork_error; /* what pthread_atfork returned; written once, by fork_once */
+static int fork_error;      /* what pthread_atfork returned; written once, by fork_once */
+static si_atomic_u32 forks; /* that this process comes from */
+
+uint32_t
+sipy_forks(void)
+{
+    return si_load_relaxed(&forks);
+}
 
 static void
 lock_record(si_entry *entry) SI_NO_THREAD_SAFETY
@@ -103,6 +110,7 @@ close_record(sipy_interp *interp)
 static void
 in_child(void)
 {
+    (void)si_add_relaxed(&forks, 1);
     unlock_all(true);
     sipy_creation_fork_done();
     /* Nothing here asks for memory: there may be none, and nobody to tell. */

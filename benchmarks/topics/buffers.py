@@ -16,6 +16,13 @@ from topics.queues import through
 
 MB = 1 << 20
 COPY = "one memcpy into fresh memory"
+MADE = {"bytes": "bytes(size)", "str": "'x' * size", "bytearray": "bytearray(size)"}
+
+
+def give():
+    import __main__
+
+    return __main__.kept
 
 
 def length(value):
@@ -35,6 +42,7 @@ def run(report: Report) -> None:
             interps[name] = module.create()
             stack.callback(interps[name].close)
         _called(report, 64 * MB, interps)
+        _returned(report, 64 * MB, interps)
         _queued(report, 64 * MB, modules())
         if not report.settings.quick and _fits(1024 * MB):
             # CPython's own module would take minutes.
@@ -57,6 +65,20 @@ def _called(report: Report, size: int, interps) -> None:
         source = value.encode() if isinstance(value, str) else value
         turns[COPY] = statement("bytearray(value)", value=source)
         report.compare(f"call(len, {case} of {size // MB} MB)", turns, goals)
+
+
+def _returned(report: Report, size: int, interps) -> None:
+    """The result of a call: one copy as well."""
+    for case in ("bytes", "str", "bytearray"):
+        turns = {}
+        for name, interp in interps.items():
+            interp.exec(f"size = {size}")
+            interp.exec("kept = " + MADE[case])
+            turns[name] = statement("c(f)", c=interp.call, f=give)
+        turns[COPY] = statement("bytearray(value)", value=bytes(size))
+        report.compare(f"{case} of {size // MB} MB as the result of a call", turns)
+        for interp in interps.values():
+            interp.exec("del kept")
 
 
 def _queued(report: Report, size: int, found: dict[str, ModuleType]) -> None:

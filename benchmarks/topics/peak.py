@@ -12,7 +12,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-CASES = ("10,000 small dicts, 30 times", "rows of tuples", "short strings", "bytes")
+KEPT = "short strings that others refer to as well"
+CASES = (
+    "10,000 small dicts, 30 times",
+    "rows of tuples",
+    "short strings",
+    KEPT,
+    "bytes",
+)
 
 
 def value_of(case: str) -> object:
@@ -23,6 +30,8 @@ def value_of(case: str) -> object:
         return records(300_000)
     if case == "bytes":
         return [bytes([i]) * (4 << 20) for i in range(64)]
+    if case == KEPT:
+        return [f"n{i}" for i in range(3_000_000)]
     return mixed(case, 30)
 
 
@@ -39,6 +48,7 @@ def measure(case: str) -> dict[str, int]:
     import subinterpreters
 
     value = value_of(case)
+    others = list(value) if case == KEPT else []
     queue = subinterpreters.create_queue()
     queue.put(1)
     queue.get()
@@ -52,7 +62,7 @@ def measure(case: str) -> dict[str, int]:
     copy = queue.get()
     copied = _status("VmRSS") - start
     peak = _status("VmHWM") - start
-    assert len(copy) == len(value)
+    assert len(copy) == len(value) and others == value[: len(others)]
     return {"image": image, "copy": copied, "peak": peak}
 
 

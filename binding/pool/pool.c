@@ -20,7 +20,6 @@
 
 static si_mutex pools_mu = SI_MUTEX_INIT;
 static sipy_pool *pools SI_GUARDED_BY(pools_mu);
-static si_atomic_u32 generation; /* forks that this process comes from */
 
 /* --- fork ---------------------------------------------------------------------------- */
 
@@ -37,15 +36,8 @@ sipy_pools_fork_done(bool child) SI_NO_THREAD_SAFETY
         /* The pools of the parent are not touched any more: their locks may be taken by
          * threads that do not exist here. */
         pools = NULL;
-        (void)si_add_relaxed(&generation, 1);
     }
     si_mutex_unlock(&pools_mu);
-}
-
-uint32_t
-sipy_forks(void)
-{
-    return si_load_relaxed(&generation);
 }
 
 bool

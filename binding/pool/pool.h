@@ -14,6 +14,7 @@
 #define SIPY_POOL_POOL_H
 
 #include "binding/failure.h"
+#include "binding/fork.h"
 #include "binding/home.h"
 #include "core/task/queue.h"
 
@@ -130,10 +131,6 @@ void
 sipy_pool_hold(sipy_pool *pool);
 void
 sipy_pool_drop(sipy_pool *pool);
-
-/* How many forks this process comes from, of those that knew of us. Any thread. */
-uint32_t
-sipy_forks(void);
 
 /* Whether this process made the pool (and not one that forked this one). Any thread. */
 bool

@@ -144,14 +144,20 @@ sipy__enc_memo_shared(sipy_encoder *e, PyObject *obj, unsigned *flag)
 }
 
 int
-sipy__enc_memo_late(sipy_encoder *e, PyObject *obj, bool *memo)
+sipy__enc_ref_if_known(sipy_encoder *e, PyObject *obj)
 {
-    *memo = Py_REFCNT(obj) - (obj == e->guarded) > 1;
     uint32_t number;
-    if (!*memo || !sipy__enc_find(e, obj, &number)) {
+    if (!sipy__enc_find(e, obj, &number)) {
         return 0;
     }
     return enc_tag(e, TAG_REF, number) < 0 ? -1 : 1;
+}
+
+int
+sipy__enc_memo_late(sipy_encoder *e, PyObject *obj, bool *memo)
+{
+    *memo = Py_REFCNT(obj) - (obj == e->guarded) > 1;
+    return *memo ? sipy__enc_ref_if_known(e, obj) : 0;
 }
 
 /* ---- life of an encoder ---- */

@@ -293,6 +293,10 @@ enc_offset(const sipy_encoder *e)
     return (size_t)(e->p - e->image->data);
 }
 
+/* A reference to a numbered value if obj has a number (1), or 0, or -1. */
+int
+sipy__enc_ref_if_known(sipy_encoder *e, PyObject *obj);
+
 /* sipy__enc_memo for objects that may be met twice. */
 int
 sipy__enc_memo_shared(sipy_encoder *e, PyObject *obj, unsigned *flag);
@@ -306,6 +310,23 @@ sipy__enc_memo(sipy_encoder *e, PyObject *obj, unsigned *flag)
     *flag = 0;
     if (Py_REFCNT(obj) - (obj == e->guarded) == 1 && e->late == 0) {
         return 0;
+    }
+    return sipy__enc_memo_shared(e, obj, flag);
+}
+
+#define ENC_MANY \
+    16384            /* numbered objects, from which on short text is numbered sparingly */
+#define ENC_SHORT 64 /* characters or bytes */
+#define ENC_RARE 3   /* references to a text that can hardly be met often */
+
+/* The same for a str or bytes of that size, which may arrive as two equal ones: in a large
+ * value, numbering short ones that few refer to takes more memory than it can spare. */
+static inline int
+enc_memo_text(sipy_encoder *e, PyObject *obj, Py_ssize_t size, unsigned *flag)
+{
+    if (SI_UNLIKELY(e->memo_count >= ENC_MANY) && size <= ENC_SHORT &&
+        Py_REFCNT(obj) <= ENC_RARE) {
+        return sipy__enc_ref_if_known(e, obj);
     }
     return sipy__enc_memo_shared(e, obj, flag);
 }

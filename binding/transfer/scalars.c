@@ -81,7 +81,7 @@ sipy__enc_held(sipy_encoder *e, unsigned tag, PyObject *owner, const void *data,
                size_t bytes, size_t size)
 {
     si_block *block;
-    if (e->flags & SIPY_SYNC) {
+    if (e->flags & (SIPY_SYNC | SIPY_STAY)) {
         block = si_block_wrap((void *)data, bytes, release_pin, owner);
         if (block == NULL) {
             PyErr_NoMemory();
@@ -137,7 +137,7 @@ sipy__write_bytes(sipy_encoder *e, PyObject *bytes)
     size_t size = (size_t)PyBytes_GET_SIZE(bytes);
     unsigned flag = 0;
     if (size > 1 && Py_REFCNT(bytes) > 1) {
-        int known = sipy__enc_memo(e, bytes, &flag);
+        int known = enc_memo_text(e, bytes, (Py_ssize_t)size, &flag);
         if (known != 0) {
             return known;
         }

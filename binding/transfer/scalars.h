@@ -57,12 +57,10 @@ write_str(sipy_encoder *e, PyObject *str)
     }
     unsigned flag = 0;
     if (Py_REFCNT(str) > 1) {
-        uint32_t number;
-        int known = sipy__enc_number(e, str, &number);
+        int known = enc_memo_text(e, str, size, &flag);
         if (known != 0) {
-            return known < 0 || enc_tag(e, TAG_REF, number) < 0 ? -1 : 1;
+            return known;
         }
-        flag = TAG_MEMO;
     }
     bool name = PyUnicode_CHECK_INTERNED(str);
     if (SI_UNLIKELY(!PyUnicode_IS_ASCII(str) || size >= (name ? 128 : 32768))) {

@@ -26,6 +26,8 @@ typedef struct sipy_hooks sipy_hooks;
 typedef enum sipy_flags {
     SIPY_ASYNC = 0,      /* the image may outlive the call, and its sender */
     SIPY_SYNC = 1u << 0, /* the sender stays blocked until the receiver is done */
+    SIPY_STAY = 1u << 1, /* the sender goes on, but its interpreter stays: what cannot
+                          * change is read in place */
 } sipy_flags;
 
 /* What an image keeps alive: drop(ptr) ends it. Any thread, attached or not, except for

@@ -17,6 +17,7 @@ SOURCES = [
     "core/memory/block.c",
     "core/base/alloc.c",
     "core/platform/pages.c",
+    "core/platform/thread.c",
 ]
 
 

@@ -314,3 +314,79 @@ def test_a_class_that_the_other_cannot_import(far):
         del sys.modules["ghost_module"]
     assert "'Ghost' of module 'ghost_module'" in str(caught.value)
     assert "No module named" in str(caught.value)
+
+
+def test_many_strings_that_others_refer_to():
+    queue = subinterpreters.create_queue()
+    count, often = 40_000, "x" * 30 + "y"
+    strings = [f"n{i}" for i in range(count)] + [often] * 1000
+    kept = list(strings)
+    queue.put(strings)
+    copy = queue.get()
+    assert copy == kept
+    # Strings that many refer to are one afterwards, wherever they are met.
+    assert len({id(s) for s in copy[count:]}) == 1
+
+
+def test_early_strings_stay_the_same_object():
+    queue = subinterpreters.create_queue()
+    strings = [f"n{i}" for i in range(40_000)]
+    queue.put((strings, strings[:1000], [s.encode() for s in strings]))
+    first, again, _ = queue.get()
+    assert all(a is b for a, b in zip(first, again, strict=False))
+
+
+def give(name):
+    import __main__
+
+    return getattr(__main__, name)
+
+
+def references(name):
+    import __main__
+
+    return sys.getrefcount(getattr(__main__, name))
+
+
+@pytest.mark.parametrize(
+    "large",
+    [b"b" * 100_000, "a" * 100_000, "\xe9" * 100_000, "\u20ac" * 50_000],
+    ids=["bytes", "ascii", "latin1", "ucs2"],
+)
+def test_large_results_are_given_back(large):
+    interp = subinterpreters.create()
+    interp.prepare_main(large=large)
+    before = interp.call(references, "large")
+    for _ in range(3):
+        assert interp.call(give, "large") == large
+    assert interp.call(references, "large") == before
+    interp.close()
+
+
+def test_a_large_result_whose_decoding_forks(script):
+    source = """
+        import os, warnings
+        import subinterpreters
+
+        warnings.simplefilter("ignore")
+
+        def fork(data):
+            return os.fork(), data
+
+        class Forking:
+            def __reduce__(self):
+                return fork, (bytes(100_000),)
+
+        interp = subinterpreters.create()
+        child, data = interp.call(Forking)
+        assert data == bytes(100_000)
+        if child == 0:
+            try:
+                interp.call(len, ())
+            except subinterpreters.InterpreterNotFoundError:
+                os._exit(7)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+        assert interp.call(len, "abc") == 3
+        interp.close()
+    """
+    script.ok(source)

@@ -143,7 +143,12 @@ def _sources(target: str) -> list[Path]:
         CHECKOUT / "tests/python/transfer/engine_module.c",
         *(
             core / name
-            for name in ("memory/block.c", "base/alloc.c", "platform/pages.c")
+            for name in (
+                "memory/block.c",
+                "base/alloc.c",
+                "platform/pages.c",
+                "platform/thread.c",
+            )
         ),
         *sorted((binding / "transfer").glob("*.c")),
         *sorted((binding / "compat").glob("*.c")),
