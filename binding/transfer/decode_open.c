@@ -262,7 +262,8 @@ sipy__dec_finish(sipy_decoder *d, dec_frame *f, PyObject **out)
             return -1;
         }
     }
-    else if (SI_UNLIKELY((kind == DEC_TUPLE || kind == DEC_SET) && is_again(tag))) {
+    else if (SI_UNLIKELY((kind == DEC_TUPLE || kind == DEC_SET || kind == DEC_REDUCE) &&
+                         is_again(tag))) {
         obj = earlier(d, obj);
     }
     *out = obj;

@@ -185,6 +185,14 @@ sipy__is_found(PyObject *module, PyObject *name, PyObject *obj);
 int
 sipy__enc_reference(sipy_encoder *e, PyObject *obj, PyObject *module, PyObject *name);
 
+/* An attribute of a module that is imported for it. -> new reference | NULL */
+PyObject *
+sipy__from_module(const char *module, const char *name);
+
+/* A bound method. */
+int
+sipy__enc_method(sipy_encoder *e, PyObject *obj);
+
 /* A str that is part of something else. */
 int
 sipy__enc_text(sipy_encoder *e, PyObject *str);

@@ -277,6 +277,9 @@ write_other(sipy_encoder *e, PyObject *obj, PyTypeObject *type)
     if (type == &PyFunction_Type) {
         return sipy__enc_function(e, obj);
     }
+    if (type == &PyMethod_Type) {
+        return sipy__enc_method(e, obj);
+    }
     if (type == &PyCode_Type) {
         return sipy__enc_hold(e) < 0 ? -1 : sipy__enc_code(e, obj);
     }

@@ -10,8 +10,8 @@
  * beyond this an object is taken to reduce to itself for ever. */
 #define REDUCING_MAX 200000
 
-static PyObject *
-from_module(const char *module, const char *name)
+PyObject *
+sipy__from_module(const char *module, const char *name)
 {
     PyObject *found = PyImport_ImportModule(module);
     PyObject *obj = found == NULL ? NULL : sipy_compat_attr(found, name);
@@ -28,10 +28,10 @@ sipy__need_pickling(sipy_transfer *t)
     PyTypeObject *object = &PyBaseObject_Type;
     t->o_object_reduce_ex = Py_XNewRef(_PyType_Lookup(object, t->n___reduce_ex__));
     t->o_object_reduce = Py_XNewRef(_PyType_Lookup(object, t->n___reduce__));
-    Py_XSETREF(t->o_dispatch_table, from_module("copyreg", "dispatch_table"));
-    Py_XSETREF(t->o_newobj, from_module("copyreg", "__newobj__"));
-    Py_XSETREF(t->o_newobj_ex, from_module("copyreg", "__newobj_ex__"));
-    Py_XSETREF(t->o_slotnames, from_module("copyreg", "_slotnames"));
+    Py_XSETREF(t->o_dispatch_table, sipy__from_module("copyreg", "dispatch_table"));
+    Py_XSETREF(t->o_newobj, sipy__from_module("copyreg", "__newobj__"));
+    Py_XSETREF(t->o_newobj_ex, sipy__from_module("copyreg", "__newobj_ex__"));
+    Py_XSETREF(t->o_slotnames, sipy__from_module("copyreg", "_slotnames"));
     if (t->o_dispatch_table == NULL || t->o_newobj == NULL || t->o_newobj_ex == NULL ||
         t->o_slotnames == NULL) {
         return -1;
@@ -248,7 +248,7 @@ sipy__enc_reduced(sipy_encoder *e, PyObject *obj, PyObject *reduced, unsigned pa
 static int
 write_found(sipy_encoder *e, PyObject *obj, PyObject *name)
 {
-    PyObject *search = from_module("pickle", "whichmodule");
+    PyObject *search = sipy__from_module("pickle", "whichmodule");
     PyObject *module =
         search == NULL ? NULL : PyObject_CallFunctionObjArgs(search, obj, name, NULL);
     int result = module == NULL ? -1 : 0;
