@@ -8,7 +8,7 @@
 #ifndef SIPY_TRANSFER_FORMAT_H
 #define SIPY_TRANSFER_FORMAT_H
 
-#define FORMAT_MAGIC 0x52 /* changes with every change of the format */
+#define FORMAT_MAGIC 0x53 /* changes with every change of the format */
 
 typedef enum format_flag {
     FORMAT_PURE = 1, /* decoding runs no Python code: only built-in types inside */

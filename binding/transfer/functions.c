@@ -3,7 +3,7 @@
  * The description of a function, in this order: flags, interpreter, module, name,
  * qualified name, number of cells | code | defaults, keyword defaults, attributes | for
  * each cell whether it is filled, and with what | number of needed globals, and for
- * each its name, the number of its binding, its value.
+ * each its name, its value, the number of its binding.
  * The receiver makes the function from the first two parts and makes it known by its
  * id, so that the rest may refer to it.
  */
@@ -99,10 +99,12 @@ write_needs(sipy_encoder *e, PyObject *module, PyObject *needs)
     }
     enc_varint(e, (uint64_t)count);
     while (PyDict_Next(needs, &pos, &name, &value)) {
+        if (sipy__enc_text(e, name) < 0 ||
+            sipy__enc_described(e, value, "global", name) < 0) {
+            return -1;
+        }
         PyObject *id = sipy__binding(e->t, module, name, value);
-        int failed = id == NULL || sipy__enc_text(e, name) < 0 ||
-                     sipy__encode_value(e, id) < 0 ||
-                     sipy__enc_described(e, value, "global", name) < 0;
+        int failed = id == NULL || sipy__encode_value(e, id) < 0;
         Py_XDECREF(id);
         if (failed) {
             return -1;
@@ -135,6 +137,7 @@ write_description(sipy_encoder *e, PyFunctionObject *func, PyObject *needs, deps
     if (failed || sipy__deps_add(list, DEP_CODE, self, self, NULL, func->func_code) < 0 ||
         sipy__deps_add(list, DEP_DEFAULTS, self, self, NULL, func->func_defaults) < 0 ||
         sipy__deps_add(list, DEP_KWDEFAULTS, self, self, NULL, func->func_kwdefaults) < 0 ||
+        sipy__deps_add_items(list, self, self) < 0 ||
         sipy__enc_code(e, func->func_code) < 0 ||
         sipy__enc_described(e, defaults, "default values", NULL) < 0 ||
         sipy__enc_described(e, kwdefaults, "keyword defaults", NULL) < 0 ||
@@ -419,9 +422,9 @@ static int
 bind(sipy_decoder *d, PyObject *ns, PyObject *applied)
 {
     PyObject *name = sipy__dec_text(d);
-    PyObject *id = name == NULL ? NULL : sipy__decode_value(d);
-    PyObject *value = id == NULL ? NULL : sipy__decode_value(d);
-    int failed = value == NULL;
+    PyObject *value = name == NULL ? NULL : sipy__decode_value(d);
+    PyObject *id = value == NULL ? NULL : sipy__decode_value(d);
+    int failed = id == NULL;
     if (!failed && PyUnicode_CompareWithASCIIString(name, "__name__") != 0 &&
         PyUnicode_CompareWithASCIIString(name, "__builtins__") != 0) {
         PyObject *last = PyDict_GetItemWithError(applied, name);

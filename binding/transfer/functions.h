@@ -30,6 +30,8 @@ typedef enum dep_kind {
     DEP_KWDEFAULTS,
     DEP_CELL,   /* contents of cell `where` */
     DEP_GLOBAL, /* `name` in dict `where`; value NULL: it is not there */
+    DEP_ITEMS,  /* all items of dict `where`, or attributes of function `where`: as in dict
+                 * value; NULL: none */
 } dep_kind;
 
 typedef struct dep {
@@ -81,7 +83,7 @@ struct sipy_functions {
     uint64_t clock;
     building *building;
     PyObject *namespaces; /* (interpreter, module) -> (namespace, bindings applied) */
-    PyObject *bindings;   /* (module, name) -> (value, id) */
+    PyObject *bindings;   /* (module, name) -> (value, id, its described id) */
 };
 
 /* ---- records ---- */
@@ -101,6 +103,10 @@ sipy__record_of(sipy_functions *fs, PyObject *obj);
 record *
 sipy__record_by_id(sipy_functions *fs, uint64_t id);
 
+/* The id under which obj was described last, or is being described; 0: under none. */
+uint64_t
+sipy__described_id(sipy_functions *fs, PyObject *obj);
+
 /* A new record; home: obj is known weakly. May end the longest unused one.
  * -> record | NULL with an exception */
 record *
@@ -117,6 +123,9 @@ sipy__record_valid(record *r);
 int
 sipy__deps_add(deps *list, dep_kind kind, PyObject *self, PyObject *where, PyObject *name,
                PyObject *value);
+/* A DEP_ITEMS: where, a dict or a function, has the items that it has now. */
+int
+sipy__deps_add_items(deps *list, PyObject *self, PyObject *where);
 int
 sipy__deps_merge(deps *into, const deps *from, PyObject *self);
 void
@@ -165,7 +174,8 @@ int
 sipy__namespace(sipy_transfer *t, PyObject *interp_id, PyObject *module, PyObject **ns,
                 PyObject **applied);
 
-/* The number that stands for `name` being bound to value in module. New reference. */
+/* The number that stands for `name` being bound to value, as it was described last, in
+ * module. New reference. */
 PyObject *
 sipy__binding(sipy_transfer *t, PyObject *module, PyObject *name, PyObject *value);
 

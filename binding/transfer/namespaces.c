@@ -50,22 +50,26 @@ sipy__binding(sipy_transfer *t, PyObject *module, PyObject *name, PyObject *valu
     if (key == NULL) {
         return NULL;
     }
-    PyObject *pair = PyDict_GetItemWithError(fs->bindings, key);
+    /* A function that has changed is another one at the receiver. */
+    PyObject *described = PyLong_FromUnsignedLongLong(sipy__described_id(fs, value));
+    PyObject *last = described == NULL ? NULL : PyDict_GetItemWithError(fs->bindings, key);
     PyObject *id = NULL;
-    if (pair != NULL && PyTuple_GET_ITEM(pair, 0) == value) {
-        id = Py_NewRef(PyTuple_GET_ITEM(pair, 1));
+    if (last != NULL && PyTuple_GET_ITEM(last, 0) == value &&
+        PyObject_RichCompareBool(PyTuple_GET_ITEM(last, 2), described, Py_EQ) == 1) {
+        id = Py_NewRef(PyTuple_GET_ITEM(last, 1));
     }
     else if (!PyErr_Occurred()) {
         if (PyDict_GET_SIZE(fs->bindings) >= BINDINGS_MAX) {
             PyDict_Clear(fs->bindings);
         }
         id = PyLong_FromUnsignedLongLong(sipy__new_id());
-        pair = id == NULL ? NULL : PyTuple_Pack(2, value, id);
-        if (pair == NULL || PyDict_SetItem(fs->bindings, key, pair) < 0) {
+        PyObject *now = id == NULL ? NULL : PyTuple_Pack(3, value, id, described);
+        if (now == NULL || PyDict_SetItem(fs->bindings, key, now) < 0) {
             Py_CLEAR(id);
         }
-        Py_XDECREF(pair);
+        Py_XDECREF(now);
     }
+    Py_XDECREF(described);
     Py_DECREF(key);
     return id;
 }

@@ -74,6 +74,28 @@ sipy__deps_add(deps *list, dep_kind kind, PyObject *self, PyObject *where, PyObj
     return 0;
 }
 
+/* The dict that a DEP_ITEMS is about; NULL: nothing is in it. */
+static PyObject *
+items_of(PyObject *where)
+{
+    PyObject *dict =
+        PyFunction_Check(where) ? ((PyFunctionObject *)where)->func_dict : where;
+    return dict == NULL || PyDict_GET_SIZE(dict) == 0 ? NULL : dict;
+}
+
+int
+sipy__deps_add_items(deps *list, PyObject *self, PyObject *where)
+{
+    PyObject *items = items_of(where);
+    PyObject *copy = items == NULL ? NULL : PyDict_Copy(items);
+    if (items != NULL && copy == NULL) {
+        return -1;
+    }
+    int failed = sipy__deps_add(list, DEP_ITEMS, self, where, NULL, copy);
+    Py_XDECREF(copy);
+    return failed;
+}
+
 int
 sipy__deps_merge(deps *into, const deps *from, PyObject *self)
 {
@@ -103,6 +125,24 @@ sipy__deps_clear(deps *list)
     si_free(old.list);
 }
 
+/* Whether a dict has the same keys and values in the same order. */
+static bool
+same_items(PyObject *now, PyObject *then)
+{
+    PyObject *key, *value, *old_key, *old_value;
+    Py_ssize_t pos = 0, old_pos = 0;
+    if (now == NULL || then == NULL || PyDict_GET_SIZE(now) != PyDict_GET_SIZE(then)) {
+        return now == then;
+    }
+    while (PyDict_Next(now, &pos, &key, &value) &&
+           PyDict_Next(then, &old_pos, &old_key, &old_value)) {
+        if (key != old_key || value != old_value) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static PyObject *
 value_now(const dep *d)
 {
@@ -116,6 +156,8 @@ value_now(const dep *d)
             return func->func_kwdefaults;
         case DEP_CELL:
             return PyCell_GET(d->where);
+        case DEP_ITEMS:
+            return same_items(items_of(d->where), d->value) ? d->value : Py_None;
         default:
             return PyDict_GetItemWithError(d->where, d->name);
     }
@@ -180,6 +222,18 @@ sipy__record_by_id(sipy_functions *fs, uint64_t id)
     }
     r->used = ++fs->clock;
     return r;
+}
+
+uint64_t
+sipy__described_id(sipy_functions *fs, PyObject *obj)
+{
+    for (building *b = fs->building; b != NULL; b = b->outer) {
+        if (b->obj == obj && b->id != 0) {
+            return b->id;
+        }
+    }
+    record *r = sipy__record_of(fs, obj);
+    return r == NULL ? 0 : r->id;
 }
 
 static void

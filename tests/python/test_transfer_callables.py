@@ -73,6 +73,40 @@ CASES = {
         assert call(lambda m: m.__self__.made is m, a.made)
         assert call(lambda p: p[0] is p[1], [a.kept, a.kept])
     """,
+    "function attributes": """
+        def f(): return vars(f)
+        assert call(f) == {}
+        f.x = 3
+        assert call(f) == {'x': 3}
+        assert call(f) == {'x': 3}
+        f.x = 4
+        assert call(f) == {'x': 4}
+        f.y = []
+        assert call(f) == {'x': 4, 'y': []}
+        f.y.append(1)
+        assert call(f) == {'x': 4, 'y': []}
+        del f.x, f.y
+        assert call(f) == {}
+        def inner(): return inner.x
+        inner.x = 1
+        def outer(): return inner()
+        assert call(outer) == 1
+        inner.x = 2
+        assert call(outer) == 2
+        inner.x = 3
+        assert call(inner) == 3 == call(outer)
+        def helper(x=1): return x
+        def uses(): return helper()
+        assert call(uses) == 1
+        helper.__defaults__ = (2,)
+        assert call(uses) == 2
+        count = lambda: 0
+        def counting():
+            count.n = getattr(count, 'n', 0) + 1
+            return count.n
+        assert [call(counting), call(counting)] == [1, 2]
+        assert vars(count) == {}
+    """,
     "methods in C": """
         class Words(list):
             pass
