@@ -117,6 +117,10 @@ sipy__dec_local_class(sipy_decoder *d);
 PyObject *
 sipy__dec_type_param(sipy_decoder *d);
 PyObject *
+sipy__dec_cached(sipy_decoder *d);
+PyObject *
+sipy__dec_dispatcher(sipy_decoder *d);
+PyObject *
 sipy__dec_module(sipy_decoder *d);
 int
 sipy__dec_reduce(sipy_decoder *d, unsigned tag, bool memo);

@@ -206,6 +206,12 @@ sipy__enc_local_class(sipy_encoder *e, PyTypeObject *type);
  * -> 1 written | 0 it is none of these | -1 */
 int
 sipy__enc_type_param(sipy_encoder *e, PyObject *obj, bool memo);
+/* What lru_cache made of something. -> as above */
+int
+sipy__enc_cached(sipy_encoder *e, PyObject *obj, bool memo);
+/* A singledispatchmethod of a class that crosses by value. -> as above */
+int
+sipy__enc_dispatch_method(sipy_encoder *e, PyObject *obj);
 int
 sipy__enc_module(sipy_encoder *e, PyObject *module);
 int

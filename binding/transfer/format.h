@@ -76,6 +76,8 @@ typedef enum format_tag {
     TAG_CODE,          /* the same */
     TAG_ARRAY,         /* typecode, number of the hold + 1, or 0 and size, bytes */
     TAG_TYPE_PARAM,    /* as TAG_FUNCTION: a type variable */
+    TAG_CACHED,        /* the same: an lru_cache */
+    TAG_DISPATCHER,    /* the same: a singledispatch function */
     TAG_UNSET,         /* among the values of an instance: a slot without a value */
     TAG_COUNT,
 } format_tag;

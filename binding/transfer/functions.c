@@ -148,7 +148,7 @@ write_description(sipy_encoder *e, PyFunctionObject *func, PyObject *needs, deps
     return write_needs(e, module, needs);
 }
 
-/* The description of func as a blob. */
+/* The description of func as a blob; needs is NULL for a generic function. */
 static si_block *
 describe(sipy_transfer *t, PyFunctionObject *func, PyObject *needs, deps *list)
 {
@@ -159,7 +159,9 @@ describe(sipy_transfer *t, PyFunctionObject *func, PyObject *needs, deps *list)
         return NULL;
     }
     e->in_function = true;
-    if (sipy__enc_hold(e) < 0 || write_description(e, func, needs, list) < 0) {
+    if (sipy__enc_hold(e) < 0 ||
+        (needs == NULL ? sipy__write_dispatcher(e, func, list)
+                       : write_description(e, func, needs, list)) < 0) {
         sipy__blame(e);
         sipy__encoder_end(e, false);
         sipy_image_fini(&image);
@@ -229,7 +231,8 @@ write_by_value(sipy_encoder *e, PyFunctionObject *func, PyObject *needs, deps *f
         return -1;
     }
     r->importable = importable;
-    int failed = sipy__enc_by_id(e, (PyObject *)func, TAG_FUNCTION, r->id, blob);
+    r->tag = needs == NULL ? TAG_DISPATCHER : TAG_FUNCTION;
+    int failed = sipy__enc_by_id(e, (PyObject *)func, r->tag, r->id, blob);
     si_block_drop(blob);
     return failed;
 }
@@ -241,6 +244,11 @@ write_slowly(sipy_encoder *e, PyFunctionObject *func)
         return -1;
     }
     deps found = {0};
+    if (sipy__registry_of(func) != NULL) {
+        int known = sipy__enc_global(e, (PyObject *)func, NULL);
+        return known == 0 ? write_by_value(e, func, NULL, &found, false)
+                          : (known < 0 ? -1 : 0);
+    }
     PyObject *needs = needed_globals(e->t, func, &found);
     if (needs == NULL) {
         sipy__deps_clear(&found);
@@ -284,7 +292,7 @@ sipy__enc_function(sipy_encoder *e, PyObject *func)
             sipy__deps_merge(&fs->building->deps, &r->deps, fs->building->obj) < 0) {
             return -1;
         }
-        return sipy__enc_by_id(e, func, TAG_FUNCTION, r->id, r->blob);
+        return sipy__enc_by_id(e, func, r->tag, r->id, r->blob);
     }
     return PyErr_Occurred() ? -1 : write_slowly(e, (PyFunctionObject *)func);
 }
@@ -478,14 +486,15 @@ fill_function(sipy_decoder *d, PyObject *func, PyObject *applied)
 }
 
 static PyObject *
-receive(sipy_transfer *t, uint64_t id, si_block *blob)
+receive(sipy_transfer *t, uint64_t id, si_block *blob, unsigned tag)
 {
     sipy_decoder *d = sipy__blob_open(t, blob);
     if (d == NULL) {
         return NULL;
     }
+    bool plain = tag == TAG_FUNCTION;
     PyObject *applied;
-    PyObject *func = make_function(d, &applied);
+    PyObject *func = plain ? make_function(d, &applied) : sipy__make_dispatcher(d);
     record *r = func == NULL
                     ? NULL
                     : sipy__record_new(t->functions, RECORD_FUNCTION, func, id, false);
@@ -493,10 +502,12 @@ receive(sipy_transfer *t, uint64_t id, si_block *blob)
         Py_CLEAR(func);
     }
     else {
+        r->tag = (uint8_t)tag;
         r->pending = true;
         si_block_hold(blob);
         r->blob = blob;
-        if (fill_function(d, func, applied) < 0) {
+        if ((plain ? fill_function(d, func, applied) : sipy__fill_dispatcher(d, func)) <
+            0) {
             Py_CLEAR(func);
         }
         r = sipy__record_by_id(t->functions, id);
@@ -513,8 +524,26 @@ receive(sipy_transfer *t, uint64_t id, si_block *blob)
     return func;
 }
 
+static PyObject *
+receive_function(sipy_transfer *t, uint64_t id, si_block *blob)
+{
+    return receive(t, id, blob, TAG_FUNCTION);
+}
+
+static PyObject *
+receive_dispatcher(sipy_transfer *t, uint64_t id, si_block *blob)
+{
+    return receive(t, id, blob, TAG_DISPATCHER);
+}
+
 PyObject *
 sipy__dec_function(sipy_decoder *d)
 {
-    return sipy__dec_described(d, " while receiving a function", receive);
+    return sipy__dec_described(d, " while receiving a function", receive_function);
+}
+
+PyObject *
+sipy__dec_dispatcher(sipy_decoder *d)
+{
+    return sipy__dec_described(d, " while receiving a function", receive_dispatcher);
 }

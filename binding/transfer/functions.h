@@ -55,6 +55,7 @@ typedef struct record {
     uint64_t id;
     uint64_t used;
     record_kind kind;
+    uint8_t tag;     /* RECORD_FUNCTION: what it is written with */
     bool importable; /* by value only as the function of a call */
     bool pending;    /* being received: not complete, must stay */
     PyObject *obj;   /* borrowed at home, owned elsewhere */
@@ -160,6 +161,32 @@ sipy__blob_open(sipy_transfer *t, si_block *blob);
 /* Writes one part of a description; what and name say which in an error. */
 int
 sipy__enc_described(sipy_encoder *e, PyObject *value, const char *what, PyObject *name);
+
+/* ---- what is made by a call ---- */
+
+/* obj by an id and a description: callable, arguments, keywords, attributes, as parts_of
+ * gives them, which may note what they depend on. Descriptions of one object may nest.
+ * -> 1 | -1 */
+int
+sipy__enc_made(sipy_encoder *e, PyObject *obj, unsigned tag,
+               PyObject *(*parts_of)(sipy_transfer *t, PyObject *obj, deps *list));
+
+/* ---- generic functions ---- */
+
+/* The implementations of a function that singledispatch made: class -> function,
+ * borrowed. NULL (without an exception): it is none. */
+PyObject *
+sipy__registry_of(PyFunctionObject *func);
+
+/* The parts of its description. */
+int
+sipy__write_dispatcher(sipy_encoder *e, PyFunctionObject *func, deps *list);
+
+/* The function from the first part, then the rest of it. */
+PyObject *
+sipy__make_dispatcher(sipy_decoder *d);
+int
+sipy__fill_dispatcher(sipy_decoder *d, PyObject *func);
 
 /* ---- code ---- */
 

@@ -288,6 +288,9 @@ write_other(sipy_encoder *e, PyObject *obj, PyTypeObject *type)
     }
     if (e->in_function) {
         int written = write_descriptor(e, obj, type);
+        if (written == 0) {
+            written = sipy__enc_dispatch_method(e, obj);
+        }
         if (written != 0) {
             return written < 0 ? -1 : 0;
         }
@@ -362,6 +365,10 @@ sipy__dec_other(sipy_decoder *d, unsigned tag)
             return sipy__dec_code(d);
         case TAG_TYPE_PARAM:
             return sipy__dec_type_param(d);
+        case TAG_CACHED:
+            return sipy__dec_cached(d);
+        case TAG_DISPATCHER:
+            return sipy__dec_dispatcher(d);
         case TAG_MODULE:
             return sipy__dec_module(d);
         default:

@@ -282,7 +282,7 @@ sipy__enc_reduce(sipy_encoder *e, PyObject *obj)
     int result;
     if (PyUnicode_Check(reduced)) {
         result = sipy__enc_global(e, obj, reduced);
-        if (result == 0) {
+        if (result == 0 && (result = sipy__enc_cached(e, obj, memo)) == 0) {
             result = sipy__enc_type_param(e, obj, memo);
         }
         if (result == 0) {

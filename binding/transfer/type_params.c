@@ -1,4 +1,5 @@
-/* type_params.c — type variables and their kin that cannot be found by their name.
+/* type_params.c — type variables and their kin that cannot be found by their name, and
+ * whatever else crosses as an id and a call that makes it.
  *
  * typing pickles them by name, which fails for those of a script, of a function, and of
  * `class G[T]`. Variables and NewType cross as classes by value do: an id, and a
@@ -122,24 +123,24 @@ attributes_of(sipy_transfer *t, PyObject *obj)
     return all;
 }
 
-static int
-write_description(sipy_encoder *e, PyObject *obj, param_kind kind)
+static PyObject *
+parts_of(sipy_transfer *t, PyObject *obj, deps *list)
 {
-    PyObject *args = arguments_of(obj, kind);
-    PyObject *kwargs = args == NULL ? NULL : keywords_of(obj, kind);
-    PyObject *attributes = kwargs == NULL ? NULL : attributes_of(e->t, obj);
+    (void)list;
+    int kind = kind_of(Py_TYPE(obj));
+    PyObject *args = kind < 0 ? NULL : arguments_of(obj, (param_kind)kind);
+    PyObject *kwargs = args == NULL ? NULL : keywords_of(obj, (param_kind)kind);
+    PyObject *attributes = kwargs == NULL ? NULL : attributes_of(t, obj);
     PyObject *all =
         attributes == NULL ? NULL : PyTuple_Pack(4, Py_TYPE(obj), args, kwargs, attributes);
-    int failed = all == NULL || sipy__enc_described(e, all, "type variable", NULL) < 0;
     Py_XDECREF(args);
     Py_XDECREF(kwargs);
     Py_XDECREF(attributes);
-    Py_XDECREF(all);
-    return failed ? -1 : 0;
+    return all;
 }
 
 static si_block *
-describe(sipy_transfer *t, PyObject *obj, param_kind kind)
+describe(sipy_transfer *t, PyObject *parts)
 {
     sipy_image image;
     sipy_image_init(&image);
@@ -148,7 +149,7 @@ describe(sipy_transfer *t, PyObject *obj, param_kind kind)
         return NULL;
     }
     e->in_function = true;
-    if (sipy__enc_hold(e) < 0 || write_description(e, obj, kind) < 0) {
+    if (sipy__enc_hold(e) < 0 || sipy__enc_described(e, parts, "parts", NULL) < 0) {
         sipy__blame(e);
         sipy__encoder_end(e, false);
         sipy_image_fini(&image);
@@ -158,34 +159,55 @@ describe(sipy_transfer *t, PyObject *obj, param_kind kind)
     return sipy__blob_new(&image);
 }
 
+/* The record of obj after it was described; takes what it depends on. */
+static record *
+keep_record(sipy_functions *fs, PyObject *obj, unsigned tag, deps *found)
+{
+    /* By now one below may have described it too: the id is the same. */
+    record *r = sipy__record_of(fs, obj);
+    if (r == NULL) {
+        r = sipy__record_new(fs, tag == TAG_CACHED ? RECORD_FUNCTION : RECORD_CLASS, obj,
+                             sipy__new_id(), true);
+    }
+    if (r != NULL && tag == TAG_CACHED) {
+        deps old = r->deps;
+        r->tag = TAG_CACHED;
+        r->deps = *found;
+        *found = old;
+    }
+    return r;
+}
+
 static int
-ship(sipy_encoder *e, PyObject *obj, param_kind kind)
+ship(sipy_encoder *e, PyObject *obj, unsigned tag,
+     PyObject *(*parts_of)(sipy_transfer *t, PyObject *obj, deps *list))
 {
     sipy_functions *fs = e->t->functions;
     building b = {.outer = fs->building, .obj = obj};
     si_block *blob = NULL;
     fs->building = &b;
-    if (!Py_EnterRecursiveCall(" while sending a type variable")) {
-        blob = describe(e->t, obj, kind);
+    PyObject *parts = parts_of(e->t, obj, &b.deps);
+    if (parts != NULL && !Py_EnterRecursiveCall(" while sending what is made by a call")) {
+        blob = describe(e->t, parts);
         Py_LeaveRecursiveCall();
     }
+    Py_XDECREF(parts);
     fs->building = b.outer;
+    int failed =
+        blob == NULL ||
+        (b.outer != NULL && sipy__deps_merge(&b.outer->deps, &b.deps, b.outer->obj) < 0);
+    record *r = failed ? NULL : keep_record(fs, obj, tag, &b.deps);
+    if (r != NULL) {
+        uint64_t id = r->id;
+        if (!b.open && r->blob == NULL) {
+            si_block_hold(blob);
+            r->blob = blob;
+        }
+        failed = sipy__enc_by_id(e, obj, tag, id, blob) < 0;
+    }
     sipy__deps_clear(&b.deps);
-    if (blob == NULL) {
-        return -1;
-    }
-    /* By now one below may have described it too: the id is the same. */
-    record *r = sipy__record_of(fs, obj);
-    if (r == NULL) {
-        r = sipy__record_new(fs, RECORD_CLASS, obj, sipy__new_id(), true);
-    }
-    int failed = r == NULL ? -1 : sipy__enc_by_id(e, obj, TAG_TYPE_PARAM, r->id, blob);
-    if (!failed && !b.open && r->blob == NULL) {
-        r->blob = blob;
-        blob = NULL;
-    }
     si_block_drop(blob);
-    return failed;
+    return r == NULL || failed ? -1 : 0;
 }
 
 static int
@@ -213,14 +235,34 @@ sipy__enc_type_param(sipy_encoder *e, PyObject *obj, bool memo)
     if (kind == PARAM_ALIAS) {
         return write_alias(e, obj, memo);
     }
+    return sipy__enc_made(e, obj, TAG_TYPE_PARAM, parts_of);
+}
+
+int
+sipy__enc_made(sipy_encoder *e, PyObject *obj, unsigned tag,
+               PyObject *(*parts_of)(sipy_transfer *t, PyObject *obj, deps *list))
+{
     sipy_functions *fs = sipy__functions(e->t);
     if (fs == NULL) {
         return -1;
     }
     record *r = sipy__record_of(fs, obj);
-    int failed = r != NULL && r->blob != NULL
-                     ? sipy__enc_by_id(e, obj, TAG_TYPE_PARAM, r->id, r->blob)
-                     : ship(e, obj, (param_kind)kind);
+    if (r != NULL && !sipy__record_valid(r)) {
+        sipy__record_end(fs, r);
+        r = NULL;
+    }
+    if (PyErr_Occurred()) {
+        return -1;
+    }
+    int failed;
+    if (r == NULL || r->blob == NULL) {
+        failed = ship(e, obj, tag, parts_of);
+    }
+    else {
+        failed = (fs->building != NULL &&
+                  sipy__deps_merge(&fs->building->deps, &r->deps, fs->building->obj) < 0) ||
+                 sipy__enc_by_id(e, obj, tag, r->id, r->blob) < 0;
+    }
     return failed ? -1 : 1;
 }
 
@@ -236,7 +278,7 @@ make(sipy_decoder *d)
         return NULL;
     }
     if (!PyTuple_CheckExact(all) || PyTuple_GET_SIZE(all) != 4 ||
-        !PyType_Check(PyTuple_GET_ITEM(all, 0)) ||
+        !PyCallable_Check(PyTuple_GET_ITEM(all, 0)) ||
         !PyTuple_CheckExact(PyTuple_GET_ITEM(all, 1)) ||
         !PyDict_CheckExact(PyTuple_GET_ITEM(all, 2)) ||
         !PyDict_CheckExact(PyTuple_GET_ITEM(all, 3))) {
@@ -256,7 +298,7 @@ make(sipy_decoder *d)
 }
 
 static PyObject *
-receive(sipy_transfer *t, uint64_t id, si_block *blob)
+receive(sipy_transfer *t, uint64_t id, si_block *blob, unsigned tag)
 {
     sipy_decoder *d = sipy__blob_open(t, blob);
     if (d == NULL) {
@@ -268,11 +310,14 @@ receive(sipy_transfer *t, uint64_t id, si_block *blob)
         Py_SETREF(obj, Py_NewRef(r->obj));
     }
     else if (obj != NULL) {
-        r = sipy__record_new(t->functions, RECORD_CLASS, obj, id, false);
+        r = sipy__record_new(t->functions,
+                             tag == TAG_CACHED ? RECORD_FUNCTION : RECORD_CLASS, obj, id,
+                             false);
         if (r == NULL) {
             Py_CLEAR(obj);
         }
         else {
+            r->tag = (uint8_t)tag;
             si_block_hold(blob);
             r->blob = blob;
         }
@@ -281,8 +326,26 @@ receive(sipy_transfer *t, uint64_t id, si_block *blob)
     return obj;
 }
 
+static PyObject *
+receive_param(sipy_transfer *t, uint64_t id, si_block *blob)
+{
+    return receive(t, id, blob, TAG_TYPE_PARAM);
+}
+
+static PyObject *
+receive_cached(sipy_transfer *t, uint64_t id, si_block *blob)
+{
+    return receive(t, id, blob, TAG_CACHED);
+}
+
 PyObject *
 sipy__dec_type_param(sipy_decoder *d)
 {
-    return sipy__dec_described(d, " while receiving a type variable", receive);
+    return sipy__dec_described(d, " while receiving a type variable", receive_param);
+}
+
+PyObject *
+sipy__dec_cached(sipy_decoder *d)
+{
+    return sipy__dec_described(d, " while receiving a function", receive_cached);
 }

@@ -107,6 +107,108 @@ CASES = {
         assert [call(counting), call(counting)] == [1, 2]
         assert vars(count) == {}
     """,
+    "cached functions": """
+        ran = 0
+        @functools.lru_cache(maxsize=7, typed=True)
+        def double(x):
+            "its doc"
+            global ran
+            ran += 1
+            return x * 2
+        assert double(1) == 2
+        assert call(double, 3) == call(double, 3) == 6
+        def look(f):
+            return f.cache_info(), f.cache_parameters(), f.__name__, f.__doc__, f.mark
+        double.mark = 'm'
+        info, *rest = call(look, double)
+        assert tuple(info) == (0, 0, 7, 0)
+        assert rest == [{'maxsize': 7, 'typed': True}, 'double', 'its doc', 'm']
+        assert call(double, 3) == call(double, 3) == 6
+        assert call(lambda f: f.cache_info().hits, double) == 1
+        assert call(echo, double) is double and double.cache_info().currsize == 1
+        @functools.cache
+        def fib(n): return n if n < 2 else fib(n - 1) + fib(n - 2)
+        assert call(fib, 50) == 12586269025 == call(lambda: fib(50))
+        def local():
+            @functools.cache
+            def fact(n): return n * fact(n - 1) if n else 1
+            return fact
+        fact = local()
+        assert call(fact, 5) == 120
+        LIMIT = 1
+        @functools.cache
+        def limit(): return LIMIT
+        def uses(): return limit()
+        assert call(limit) == call(uses) == 1
+        LIMIT = 2
+        limit.cache_clear()
+        assert call(limit) == call(uses) == 2
+    """,
+    "cached methods": """
+        class A:
+            def __init__(self, v):
+                self.v = v
+                self.cached = functools.lru_cache(self.plain)
+            def plain(self, x): return self.v + x
+            @functools.lru_cache(maxsize=None)
+            def method(self, x): return self.v * x
+            @functools.cached_property
+            def prop(self): return self.v * 100
+        a = A(2)
+        assert call(a.cached, 1) == 3 and call(a.method, 4) == 8
+        a.v = 3
+        assert call(a.cached, 1) == 4
+        assert call(lambda a: a.cached.__wrapped__.__self__ is a, a)
+        assert call(lambda a: (a.method(5), a.prop), a) == (15, 300)
+        assert call(functools.cache(len), 'abc') == 3
+        assert call(functools.lru_cache(typed=True)(len).cache_parameters)['typed'] is True
+    """,
+    "single dispatch": """
+        @functools.singledispatch
+        def size(v):
+            "how much it is"
+            return 'any'
+        @size.register
+        def _(v: int): return v
+        @size.register(list)
+        @size.register(tuple)
+        def of_items(v): return sum(map(size, v))
+        @size.register
+        def _(v: dict | set): return len(v)
+        assert call(size, None) == 'any' and call(size, True) == 1
+        assert call(size, [1, (2, 3), {4: 5}]) == 7
+        assert call(lambda: (size.__name__, size.__doc__, size(4))) == (
+            'size', 'how much it is', 4)
+        assert call(lambda: size.__wrapped__('x')) == 'any'
+        assert call(echo, size) is size
+        class Mine: pass
+        assert call(size, Mine()) == 'any'
+        size.register(Mine, lambda v: 'mine')
+        assert call(size, Mine()) == 'mine'
+        size.register(Mine, lambda v: 'again')
+        assert call(lambda: size(Mine())) == 'again'
+        assert call(lambda: size.dispatch(Mine)(0)) == 'again'
+        try:
+            call(size)
+        except subinterpreters.ExecutionFailed as exc:
+            assert 'size requires at least 1 positional argument' in str(exc)
+        else:
+            raise AssertionError
+        class Has:
+            @functools.singledispatchmethod
+            def of(self, v): return 'any'
+            @of.register
+            def _(self, v: int): return 'int'
+        assert call(lambda: (Has().of('x'), Has().of(3))) == ('any', 'int')
+    """,
+    "many implementations that call each other": """
+        @functools.singledispatch
+        def of(v): return 0
+        kinds = [type(f'Kind{i}', (), {}) for i in range(30)]
+        for i, kind in enumerate(kinds):
+            of.register(kind, (lambda i: lambda v: i + of(None))(i))
+        assert call(of, kinds[29]()) == 29
+    """,
     "methods in C": """
         class Words(list):
             pass
