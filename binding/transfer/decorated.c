@@ -29,6 +29,16 @@ attributes_without(PyObject *obj, const char *const *made_anew)
     return all;
 }
 
+/* dict[name], borrowed. NULL: it has none, or with an exception. */
+static PyObject *
+item(PyObject *dict, const char *name)
+{
+    PyObject *key = PyUnicode_InternFromString(name);
+    PyObject *value = key == NULL ? NULL : PyDict_GetItemWithError(dict, key);
+    Py_XDECREF(key);
+    return value;
+}
+
 /* ---- lru_cache ---- */
 
 static const char *const cached_anew[] = {"cache_parameters", "__annotations__",
@@ -55,8 +65,8 @@ cached_call(PyObject *obj)
         PyErr_SetString(PyExc_TypeError, "its cache_parameters() are no dict");
         all = false;
     }
-    PyObject *maxsize = all ? PyDict_GetItemString(got[3], "maxsize") : NULL;
-    PyObject *typed = all ? PyDict_GetItemString(got[3], "typed") : NULL;
+    PyObject *maxsize = all ? item(got[3], "maxsize") : NULL;
+    PyObject *typed = all ? item(got[3], "typed") : NULL;
     if (maxsize != NULL && typed != NULL) {
         kwargs = Py_BuildValue("{sO}", "typed", typed);
         args = PyTuple_Pack(1, got[2]);
@@ -67,7 +77,7 @@ cached_call(PyObject *obj)
                              : Py_BuildValue("(O(OO)O)", got[0], maxsize, got[4], first);
         Py_XDECREF(first);
     }
-    else if (all) {
+    else if (all && !PyErr_Occurred()) {
         PyErr_SetString(PyExc_TypeError, "its cache_parameters() are not complete");
     }
     for (int i = 0; i < 5; i++) {
@@ -146,11 +156,11 @@ sipy__registry_of(PyFunctionObject *func)
 {
     PyCodeObject *code = (PyCodeObject *)func->func_code;
     if (!is_str(code->co_qualname, "singledispatch.<locals>.wrapper") ||
-        !is_str(PyDict_GetItemString(func->func_globals, "__name__"), "functools") ||
+        !is_str(item(func->func_globals, "__name__"), "functools") ||
         func->func_dict == NULL) {
         return NULL;
     }
-    PyObject *give = PyDict_GetItemString(func->func_dict, "register");
+    PyObject *give = item(func->func_dict, "register");
     if (give == NULL || !PyFunction_Check(give) || PyFunction_GET_CLOSURE(give) == NULL) {
         return NULL;
     }

@@ -249,7 +249,7 @@ write_slowly(sipy_encoder *e, PyFunctionObject *func)
         return known == 0 ? write_by_value(e, func, NULL, &found, false)
                           : (known < 0 ? -1 : 0);
     }
-    PyObject *needs = needed_globals(e->t, func, &found);
+    PyObject *needs = PyErr_Occurred() ? NULL : needed_globals(e->t, func, &found);
     if (needs == NULL) {
         sipy__deps_clear(&found);
         return -1;

@@ -174,7 +174,7 @@ sipy__enc_made(sipy_encoder *e, PyObject *obj, unsigned tag,
 /* ---- generic functions ---- */
 
 /* The implementations of a function that singledispatch made: class -> function,
- * borrowed. NULL (without an exception): it is none. */
+ * borrowed. NULL: it is none, or with an exception. */
 PyObject *
 sipy__registry_of(PyFunctionObject *func);
 

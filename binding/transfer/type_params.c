@@ -124,7 +124,7 @@ attributes_of(sipy_transfer *t, PyObject *obj)
 }
 
 static PyObject *
-parts_of(sipy_transfer *t, PyObject *obj, deps *list)
+parts_of_param(sipy_transfer *t, PyObject *obj, deps *list)
 {
     (void)list;
     int kind = kind_of(Py_TYPE(obj));
@@ -235,7 +235,7 @@ sipy__enc_type_param(sipy_encoder *e, PyObject *obj, bool memo)
     if (kind == PARAM_ALIAS) {
         return write_alias(e, obj, memo);
     }
-    return sipy__enc_made(e, obj, TAG_TYPE_PARAM, parts_of);
+    return sipy__enc_made(e, obj, TAG_TYPE_PARAM, parts_of_param);
 }
 
 int

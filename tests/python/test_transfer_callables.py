@@ -161,7 +161,8 @@ CASES = {
         assert call(lambda a: a.cached.__wrapped__.__self__ is a, a)
         assert call(lambda a: (a.method(5), a.prop), a) == (15, 300)
         assert call(functools.cache(len), 'abc') == 3
-        assert call(functools.lru_cache(typed=True)(len).cache_parameters)['typed'] is True
+        typed = functools.lru_cache(typed=True)(len)
+        assert call(lambda f: f.cache_parameters(), typed)['typed'] is True
     """,
     "single dispatch": """
         @functools.singledispatch
