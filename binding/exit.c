@@ -11,7 +11,6 @@
 #include "binding/lifecycle.h"
 #include "binding/listing.h"
 #include "binding/pool/spares.h"
-#include "core/base/alloc.h"
 #include "core/platform/clock.h"
 #include "core/platform/futex.h"
 
@@ -136,18 +135,13 @@ close_all(PyObject *Py_UNUSED(self), PyObject *Py_UNUSED(args))
     sipy_spares_stop();
     await_creations(limits.give_up_ns);
     sipy_interp *here = sipy_interp_current();
-    si_entry **list = NULL;
-    size_t count = 0;
-    if (here == NULL || si_registry_list(&sipy_interps, &list, &count) != SI_OK) {
-        count = 0; /* our module is gone already, or no memory: CPython ends them */
-    }
     bool all = true;
-    for (size_t i = 0; i < count; i++) {
-        sipy_interp *interp = (sipy_interp *)list[i];
+    si_entry *e = NULL;
+    /* Without a record of our own our module is gone already: CPython ends them. */
+    while (here != NULL && (e = si_registry_next(&sipy_interps, e)) != NULL) {
+        sipy_interp *interp = (sipy_interp *)e;
         all &= interp->origin != SIPY_OURS || end_at_exit(interp, &limits);
-        sipy_interp_drop(interp);
     }
-    si_free(list);
     all &= await_endings(limits.give_up_ns);
     sipy_compat_keep_parsers();
     if (here != NULL) {
