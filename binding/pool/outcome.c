@@ -203,7 +203,8 @@ sipy_job_run(sipy_worker *worker, sipy_job *job, sipy_attempt *tried)
 {
     *tried = (sipy_attempt){SIPY_NO_OUTCOME, NULL, NULL, false};
     int64_t started_ns = begin_run(worker, job);
-    if (si_load_seq_cst(&job->stop) == 0) {
+    if (si_load_seq_cst(&job->stop) == 0 &&
+        si_load_seq_cst(&worker->pool->no_runs) == 0) {
         make_call(worker, job, tried);
     }
     else {
@@ -222,7 +223,7 @@ void
 sipy_job_conclude(sipy_pool *pool, sipy_job *job, sipy_attempt *tried)
 {
     bool again = tried->outcome != SIPY_RETURNED && !tried->stopped && job->retries > 0 &&
-                 si_load_acquire(&job->stop) == 0;
+                 si_load_acquire(&job->stop) == 0 && si_load_acquire(&pool->no_runs) == 0;
     bool mine = si_task_claim(&job->task);
     (void)si_add_seq_cst(&pool->idle, 1);
     if (!mine) {

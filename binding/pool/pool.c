@@ -416,6 +416,50 @@ find_run(sipy_pool *pool, sipy_job *job, sipy_ask ask, uint64_t *run)
     return found;
 }
 
+/* The interpreter (reference) and the run of the listed worker with the highest number
+ * below *below that is to be stopped, or NULL. */
+static sipy_interp *
+next_to_stop(sipy_pool *pool, bool jobs, uint64_t *below, uint64_t *run)
+{
+    sipy_interp *found = NULL;
+    si_mutex_lock(&pool->mu);
+    /* The list begins with the highest number. */
+    for (sipy_worker *w = pool->workers; w != NULL && found == NULL; w = w->next) {
+        bool runs = si_load_seq_cst(&w->starting) != 0 ||
+                    (jobs && si_load_seq_cst(&w->current) != 0);
+        if (w->number < *below && runs) {
+            *below = w->number;
+            *run = si_load_acquire(&w->run);
+            found = w->interp;
+            si_entry_hold(&found->entry);
+        }
+    }
+    si_mutex_unlock(&pool->mu);
+    return found;
+}
+
+void
+sipy_pool_stop(sipy_pool *pool, bool jobs, PyObject *exc)
+{
+    /* Either this finds the run, or the worker, which shows it first, finds the mark. */
+    si_store_seq_cst(&pool->no_starts, 1);
+    if (jobs) {
+        si_store_seq_cst(&pool->no_runs, 1);
+    }
+    uint64_t below = UINT64_MAX;
+    uint64_t run = 0;
+    sipy_interp *interp;
+    while ((interp = next_to_stop(pool, jobs, &below, &run)) != NULL) {
+        if (si_gate_enter(&interp->gate) == SI_OK) {
+            /* Over already, or as many pending calls as there can be: one is ours. */
+            si_status status = sipy_interrupt_request_run(interp, run, exc);
+            (void)status;
+            si_gate_leave(&interp->gate);
+        }
+        sipy_interp_drop(interp);
+    }
+}
+
 bool
 sipy_pool_interrupt(sipy_pool *pool, sipy_job *job, sipy_ask ask, PyObject *exc)
 {

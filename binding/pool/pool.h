@@ -74,6 +74,7 @@ struct sipy_worker {
     si_atomic_u32 listed;     /* in pool->workers and counted; written under pool->mu */
     si_atomic_u64 current;    /* the job that runs (an address), or 0 */
     si_atomic_u64 run;        /* the run of interp that it is */
+    si_atomic_u32 starting;   /* 1: that run is its preload and initializer */
     si_atomic_i64 started_ns; /* of that job */
     si_atomic_i64 due_ns;     /* when the keeper shall look at it; 0: never */
     si_atomic_u64 tasks;      /* that it has run */
@@ -100,6 +101,8 @@ struct sipy_pool {
     si_atomic_u32 alive;  /* workers that count; written under mu */
     si_atomic_u64 jobs;   /* numbers the jobs */
     si_atomic_u32 broken; /* 1: failure and text below are set, for good */
+    si_atomic_u32 no_starts; /* 1: workers that start are stopped, and no other begins */
+    si_atomic_u32 no_runs;   /* 1: so are jobs; none is tried again */
     si_task gone;         /* ends when the pool is closed and no worker is left */
     si_mutex mu;
     sipy_pool *next SI_GUARDED_BY(pools_mu); /* all pools of the process */
@@ -183,6 +186,11 @@ sipy_pool_give_up(sipy_pool *pool, sipy_job *job);
  * -> whether it ran */
 bool
 sipy_pool_interrupt(sipy_pool *pool, sipy_job *job, sipy_ask ask, PyObject *exc);
+
+/* Interrupts with exc the workers that start, and with jobs those that run one: none begins
+ * after this. For a pool that is closed. Any thread; never waits. */
+void
+sipy_pool_stop(sipy_pool *pool, bool jobs, PyObject *exc);
 
 /* References to all pools of owner: an array to free with si_free. -> false: no memory */
 bool

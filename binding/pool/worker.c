@@ -66,6 +66,14 @@ import_all(sipy_home *home, const sipy_image *names)
     return list == NULL ? -1 : 0;
 }
 
+/* Whether the pool, or the exit of the process, does not let workers start any more. */
+static bool
+stops_starts(const sipy_worker *worker)
+{
+    return si_load_seq_cst(&worker->pool->no_starts) != 0 ||
+           si_gate_is_closed(&worker->interp->gate);
+}
+
 /* -> NULL | what has failed, with failure filled */
 static const char *
 prepare(sipy_worker *worker, sipy_failure *failure)
@@ -75,7 +83,12 @@ prepare(sipy_worker *worker, sipy_failure *failure)
     sipy_home *home = interp->home;
     const char *failed = NULL;
     sipy_interrupt_open(interp);
-    if (pool->preload.len != 0 && import_all(home, &pool->preload) < 0) {
+    si_store_release(&worker->run, si_load_relaxed(&interp->run));
+    si_store_seq_cst(&worker->starting, 1);
+    if (stops_starts(worker)) {
+        failed = "was stopped before it had started";
+    }
+    else if (pool->preload.len != 0 && import_all(home, &pool->preload) < 0) {
         failed = "could not import a module of preload";
     }
     if (failed == NULL && pool->initializer.len != 0) {
@@ -84,8 +97,12 @@ prepare(sipy_worker *worker, sipy_failure *failure)
         failed = done == NULL ? "failed in its initializer" : NULL;
         Py_XDECREF(done);
     }
+    if (PyErr_Occurred() && stops_starts(worker)) {
+        failed = "was stopped while it started";
+    }
+    si_store_seq_cst(&worker->starting, 0);
     sipy_interrupt_shut(interp);
-    if (failed != NULL) {
+    if (PyErr_Occurred()) {
         sipy_failure_capture(failure, home);
     }
     sipy_home_flush(home);

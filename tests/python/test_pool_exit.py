@@ -81,3 +81,74 @@ def test_fork_leaves_a_usable_child(script):
 def test_os_exit_in_a_task(script):
     source = SCRIPT_START + "    InterpreterPoolExecutor(1).submit(os._exit, 7)"
     assert script.run(source).returncode == 7
+
+
+STUCK_START = """
+    started = subinterpreters.create_queue()
+    never = subinterpreters.create_queue()
+    def initialize(started, never):
+        import time
+        started.put(1)
+        {stuck}
+    pool = InterpreterPoolExecutor(
+        1, thread_name_prefix="mine", initializer=initialize, initargs=(started, never))
+    future = pool.submit(abs, -1)
+    started.get()
+"""
+
+
+@pytest.mark.parametrize("stuck", ["while True: pass", "time.sleep(9999)", "never.get()"])
+def test_shutdown_stops_a_worker_that_starts(script, stuck):
+    source = SCRIPT_START + STUCK_START.format(stuck=stuck)
+    source += """
+    pool.shutdown(cancel_futures=True)
+    print(future.cancelled(), [i.id for i in subinterpreters.list_all()])
+    try:
+        pool.submit(abs, -1)
+    except subinterpreters.executor.BrokenInterpreterPool as error:
+        print(error)
+        print(error.__cause__.excinfo.type.__name__)
+"""
+    done = script.run(source)
+    assert done.stdout.splitlines() == [
+        "True [0]",
+        "worker 0 of mine was stopped while it started",
+        "KeyboardInterrupt",
+    ], done.stderr
+    assert done.returncode == 0
+
+
+def test_shutdown_lets_a_task_that_runs_end(script):
+    source = SCRIPT_START + """
+    started, gate = subinterpreters.create_queue(), subinterpreters.create_queue()
+    def work(started, gate):
+        started.put(1)
+        return gate.get()
+    pool = InterpreterPoolExecutor(1)
+    future = pool.submit(work, started, gate)
+    started.get()
+    pool.shutdown(wait=False, cancel_futures=True)
+    gate.put("done")
+    print(future.result())
+"""
+    assert script.ok(source) == "done\n"
+
+
+@pytest.mark.parametrize("stuck", ["while True: pass", "time.sleep(9999)", "never.get()"])
+def test_exit_after_ctrl_c_stops_a_worker_that_starts(script, stuck):
+    # The Ctrl-C ends the wait for the pool, as one in the middle of it would.
+    source = """
+    import atexit
+    @atexit.register
+    def last():
+        print(future.exception())
+"""
+    source += SCRIPT_START + STUCK_START.format(stuck=stuck)
+    source += """
+    import signal
+    threading._register_atexit(os.kill, os.getpid(), signal.SIGINT)
+"""
+    done = script.run(source)
+    assert done.stdout == "worker 0 of mine was stopped while it started\n", done.stderr
+    assert "KeyboardInterrupt" in done.stderr
+    assert done.returncode == 0
