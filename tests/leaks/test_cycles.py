@@ -26,7 +26,7 @@ def run(**options):
 )
 @pytest.mark.parametrize("use", USES)
 def test_nothing_is_left_in_this_interpreter(use):
-    grown = run(count=40, rounds=4, warm_up=20, use=use)
+    grown = run(count=40, rounds=6, warm_up=20, use=use)
     assert grown["files"] == 0
     assert grown["threads"] == 0
     # A block more for each cycle would be 40 in every round.
