@@ -26,6 +26,7 @@
 #include "binding/compat/compat_module.h"
 #include "binding/loader/needed.h"
 #include "core/base/alloc.h"
+#include "core/elf/check.h"
 #include "core/elf/patch.h"
 
 #ifndef MADV_POPULATE_WRITE
@@ -344,7 +345,8 @@ prepare(sipy_batch *batch, prepared *p, char reason[SIPY_MAX_REASON])
         snprintf(reason, SIPY_MAX_REASON, "cannot read it: %s", strerror(errno));
         return -1;
     }
-    if (si_elf_open(&p->image, p->bytes, (size_t)copy->file.size, &why) != SI_OK) {
+    if (si_elf_open(&p->image, p->bytes, (size_t)copy->file.size, &why) != SI_OK ||
+        si_elf_check(&p->image, &why) != SI_OK) {
         snprintf(reason, SIPY_MAX_REASON, "the file %s", why);
         return -1;
     }

@@ -19,7 +19,7 @@
 #include "binding/compat/compat_module.h"
 #include "binding/loader/copy.h"
 #include "core/base/alloc.h"
-#include "core/elf/image.h"
+#include "core/elf/check.h"
 #include "core/elf/machine.h"
 
 #define MAX_SLOTS 64
@@ -257,6 +257,12 @@ sipy_support_of(int fd, const sipy_file_id *file, const char *path, const char *
     }
     bool trusted = is_standard(path, init_name) || is_this_library(file);
     support = read_support(&image, init_name, trusted);
+    /* The dynamic linker gets this one as it is; a copy is checked when it is made. */
+    if (support == SIPY_SUPPORT_DECLARED && si_elf_check(&image, &why) != SI_OK) {
+        snprintf(reason, SIPY_MAX_REASON, "the file %s", why);
+        munmap(bytes, (size_t)file->size);
+        return -1;
+    }
     munmap(bytes, (size_t)file->size);
     if (support != SIPY_SUPPORT_UNKNOWN) {
         sipy_support_remember(file, support);

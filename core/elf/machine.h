@@ -30,6 +30,22 @@ si_elf_is_relative(uint32_t relocation_type);
 bool
 si_elf_is_absolute(uint32_t relocation_type);
 
+/* What the dynamic linker does for a relocation. */
+typedef enum si_elf_relocation {
+    SI_ELF_RELOCATION_UNKNOWN,  /* refuses it, or no shared library has it */
+    SI_ELF_RELOCATION_NONE,     /* nothing */
+    SI_ELF_RELOCATION_RELATIVE, /* stores load address + addend */
+    SI_ELF_RELOCATION_CALLED,   /* stores what the function at the addend returns */
+    SI_ELF_RELOCATION_SLOT,     /* stores a symbol's address, whatever the addend */
+    SI_ELF_RELOCATION_VALUE,    /* stores something made of symbol and addend */
+    SI_ELF_RELOCATION_THREAD,   /* the same of a thread-local block: symbol 0 is its own */
+} si_elf_relocation;
+
+/* The kind of a relocation of that type, and how many bytes it writes. is_lazy: it stands
+ * in the table of those that could wait for the first call. */
+si_elf_relocation
+si_elf_relocation_of(uint32_t relocation_type, unsigned *size, bool is_lazy);
+
 /* Writes SI_ELF_STUB_SIZE bytes of code: pass owner as integer argument number
  * `argument` (0 is the first) and jump to target, all other arguments untouched.
  * argument <= 5. */

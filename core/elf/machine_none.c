@@ -24,6 +24,13 @@ si_elf_is_absolute(uint32_t relocation_type)
     return false;
 }
 
+si_elf_relocation
+si_elf_relocation_of(uint32_t relocation_type, unsigned *size, bool is_lazy)
+{
+    *size = 0;
+    return SI_ELF_RELOCATION_UNKNOWN;
+}
+
 void
 si_elf_write_stub(uint8_t *code, const void *owner, unsigned argument, uintptr_t target)
 {

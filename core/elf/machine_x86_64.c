@@ -22,6 +22,49 @@ si_elf_is_absolute(uint32_t relocation_type)
     return relocation_type == R_X86_64_64;
 }
 
+si_elf_relocation
+si_elf_relocation_of(uint32_t relocation_type, unsigned *size, bool is_lazy)
+{
+    *size = 8;
+    switch (relocation_type) {
+        case R_X86_64_NONE:
+            return SI_ELF_RELOCATION_NONE;
+        case R_X86_64_JUMP_SLOT:
+            return SI_ELF_RELOCATION_SLOT;
+        case R_X86_64_IRELATIVE:
+            return SI_ELF_RELOCATION_CALLED;
+        case R_X86_64_TLSDESC:
+            *size = 16;
+            return SI_ELF_RELOCATION_THREAD;
+        default:
+            break;
+    }
+    if (is_lazy) {
+        return SI_ELF_RELOCATION_UNKNOWN;
+    }
+    switch (relocation_type) {
+        case R_X86_64_RELATIVE:
+            return SI_ELF_RELOCATION_RELATIVE;
+        case R_X86_64_GLOB_DAT:
+            return SI_ELF_RELOCATION_SLOT;
+        case R_X86_64_64:
+        case R_X86_64_PC64:
+        case R_X86_64_SIZE64:
+            return SI_ELF_RELOCATION_VALUE;
+        case R_X86_64_32:
+        case R_X86_64_PC32:
+        case R_X86_64_SIZE32:
+            *size = 4;
+            return SI_ELF_RELOCATION_VALUE;
+        case R_X86_64_DTPMOD64:
+        case R_X86_64_DTPOFF64:
+        case R_X86_64_TPOFF64:
+            return SI_ELF_RELOCATION_THREAD;
+        default:
+            return SI_ELF_RELOCATION_UNKNOWN;
+    }
+}
+
 void
 si_elf_write_stub(uint8_t *code, const void *owner, unsigned argument, uintptr_t target)
 {

@@ -1,4 +1,4 @@
-/* fuzz_elf.c — libFuzzer on the reader and patcher of library files. See tools/fuzz.
+/* fuzz_elf.c — libFuzzer on what reads, checks and patches libraries. See tools/fuzz.
  *
  * Whatever bytes come: an error, or answers that stay inside of them. What was patched is
  * read once more, and nothing may be left allocated.
@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "core/base/alloc.h"
+#include "core/elf/check.h"
 #include "core/elf/machine.h"
 #include "core/elf/patch.h"
 
@@ -128,6 +129,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (status != SI_OK) {
         return 0;
     }
+    status = si_elf_check(&image, &why);
+    check((status == SI_OK) == (why == NULL));
     read_names(&image);
     follow_symbols(&image);
     status = si_elf_patch_init(&patch, &image, &plan, &why);

@@ -138,7 +138,8 @@ def _sources(target: str) -> list[Path]:
     if target == "elf":
         known = core / "elf" / f"machine_{platform.machine()}.c"
         elf = known if known.exists() else core / "elf" / "machine_none.c"
-        return [core / "elf/image.c", core / "elf/patch.c", elf, core / "base/alloc.c"]
+        parts = [*sorted((core / "elf").glob("check*.c")), core / "elf/image.c"]
+        return [*parts, core / "elf/patch.c", elf, core / "base/alloc.c"]
     return [
         CHECKOUT / "tests/python/transfer/engine_module.c",
         *(
