@@ -4,11 +4,11 @@ requirements.txt beside this file pins them; tools/packages installs some and ru
 What is not installed is not tested.
 """
 
+import importlib
 import importlib.metadata
 import json
 import os
 import pathlib
-import runpy
 import subprocess
 import sys
 
@@ -29,11 +29,14 @@ def is_installed(package):
     return True
 
 
-catalogue = runpy.run_path(str(WORKER.with_name("catalogue.py")))
+# The catalogue is for processes whose folder this is; it has two parts.
+sys.path.insert(0, str(WORKER.parent))
+catalogue = importlib.import_module("catalogue")
+sys.path.pop(0)
 INSTALLED = [
     package
-    for package in catalogue["ALL"]
-    if is_installed(package) and package not in catalogue["LIMITED"]
+    for package in catalogue.ALL
+    if is_installed(package) and package not in catalogue.LIMITED
 ]
 packages = pytest.mark.parametrize("package", INSTALLED)
 

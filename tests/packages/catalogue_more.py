@@ -1,0 +1,290 @@
+"""The larger set of catalogue.py: packages that we chose ourselves, in the same form."""
+
+#: Further packages, chosen for variety of tools and habits.
+MORE: dict[str, str] = {
+    "apsw": """
+import apsw
+c = apsw.Connection(":memory:"); c.execute("create table t(a)")
+c.create_scalar_function("twice", lambda v: v * 2)
+c.executemany("insert into t values(?)", [(i,) for i in range(50)])
+result = c.execute("select sum(twice(a)) from t").fetchall()
+""",
+    "argon2-cffi": """
+import argon2.low_level as a
+result = a.hash_secret_raw(b"pw", b"saltsalt", 1, 64, 1, 16, a.Type.ID)
+""",
+    "asyncpg": """
+import asyncio, asyncpg, asyncpg.protocol.protocol
+async def main():
+    try:
+        await asyncpg.connect("postgres://u:p@127.0.0.1:1/x", timeout=2)
+    except OSError as e:
+        return type(e).__name__
+result = (asyncio.run(main()), asyncpg.Record.__name__)
+""",
+    "bitarray": """
+from bitarray import bitarray, util
+b = bitarray("0110") * 30; b.invert(3)
+result = (b.count(), util.ba2hex(b), b.tobytes().hex())
+""",
+    "blake3": "import blake3; result = blake3.blake3(b'x' * 5000).hexdigest()",
+    "blosc2": """
+import blosc2, numpy as np
+a = blosc2.asarray(np.arange(5000.0)); d = b"abc" * 900
+result = (blosc2.decompress(blosc2.compress(d, typesize=1)) == d, float((a * 2).sum()), a[10:13].tolist())
+""",
+    "Bottleneck": """
+import bottleneck as bn, numpy as np
+a = np.array([1, np.nan, 3.0, 4]); result = (bn.nansum(a), bn.move_mean(a, 2, 1).tolist()[-1], bn.nanmedian(a))
+""",
+    "brotli": """
+import brotli
+d = b"hello world " * 300; c = brotli.compress(d); result = (brotli.decompress(c) == d, len(c))
+""",
+    "charset-normalizer": """
+import charset_normalizer as c
+result = str(c.from_bytes("héllo wörld, ça va très bien aujourd'hui".encode("cp1252") * 5).best().encoding)
+""",
+    "confluent-kafka": """
+import confluent_kafka as k
+p = k.Producer({"bootstrap.servers": "127.0.0.1:1", "log_level": 0})
+try:
+    k.Producer({"nonsense": 1}); e = None
+except k.KafkaException as x:
+    e = x.args[0].code()
+result = (e, k.libversion()[0])
+del p
+""",
+    "contourpy": """
+import contourpy, numpy as np
+z = np.add.outer(np.arange(10), np.arange(10)).astype(float)
+result = [l.shape for l in contourpy.contour_generator(z=z).lines(5.5)]
+""",
+    "coverage": """
+import coverage.tracer, coverage
+result = coverage.tracer.CTracer.__name__
+""",
+    "cramjam": """
+import cramjam
+d = b"abc" * 500
+result = [bytes(getattr(cramjam, m).decompress(getattr(cramjam, m).compress(d))) == d for m in ("snappy", "gzip", "zstd", "lz4", "brotli")]
+""",
+    "crc32c": "import crc32c; result = crc32c.crc32c(b'hello' * 100)",
+    "Cython": """
+import Cython.Compiler.Scanning, Cython
+from Cython.Compiler.Main import CompilationOptions
+result = Cython.Compiler.Scanning.__file__.endswith(".so") or Cython.__version__
+""",
+    "cytoolz": """
+import cytoolz as t
+result = (t.groupby(lambda x: x % 3, range(20)), list(t.sliding_window(2, range(5))), t.pipe(3, lambda x: x + 1))
+""",
+    "dm-tree": "import tree; result = (tree.flatten({'a': [1, 2], 'b': (3, {'c': 4})}), tree.map_structure(lambda x: x * 2, [1, (2,)]))",
+    "duckdb": """
+import duckdb
+c = duckdb.connect()
+c.execute("create table t as select range as i, range * 2 as j from range(1000)")
+result = (c.execute("select sum(i), max(j), avg(i) from t where i % 3 = 0").fetchall(),
+          c.execute("select list(i) from (select i from t limit 5)").fetchone())
+c.close()
+""",
+    "fastparquet": """
+import fastparquet.cencoding, fastparquet.speedups
+import pandas as pd, tempfile, os
+d = tempfile.mkdtemp(); p = os.path.join(d, "x.parq")
+fastparquet.write(p, pd.DataFrame({"a": range(50), "b": [float(i) for i in range(50)]}))
+result = fastparquet.ParquetFile(p).to_pandas().b.sum(); os.remove(p); os.rmdir(d)
+""",
+    "frozenlist": "import frozenlist; f = frozenlist.FrozenList([1, 2]); f.freeze(); result = (list(f), hash(f) == hash(f), frozenlist.FrozenList.__module__)",
+    "gmpy2": """
+import gmpy2
+result = (str(gmpy2.mpz(3) ** 200), gmpy2.is_prime(2**61 - 1), str(gmpy2.sqrt(gmpy2.mpfr(2))), str(gmpy2.mpq(1, 3) + 1))
+""",
+    "grpcio": """
+import grpc, socket
+s = socket.create_server(("127.0.0.1", 0)); port = s.getsockname()[1]; s.close()
+out = []
+with grpc.insecure_channel(f"127.0.0.1:{port}") as ch:
+    f = ch.unary_unary("/a/b")
+    for i in range(3):
+        try:
+            f(b"hello", timeout=20)
+        except grpc.RpcError as e:
+            out.append(e.code().name)
+result = (out, grpc.StatusCode.OK.value[1])
+""",
+    "h5py": """
+import h5py, io, numpy as np
+with h5py.File(io.BytesIO(), "w") as f:
+    d = f.create_dataset("g/d", data=np.arange(100.0).reshape(10, 10), compression="gzip")
+    d.attrs["u"] = "m"; result = (float(d[2:4].sum()), d.attrs["u"], list(f["g"]))
+""",
+    "hiredis": """
+import hiredis
+r = hiredis.Reader(); r.feed(b"*3\\r\\n$3\\r\\nfoo\\r\\n:42\\r\\n+OK\\r\\n"); result = (r.gets(), hiredis.pack_command(("GET", "x")))
+""",
+    "ijson": """
+import ijson.backends.yajl2_c as j
+result = list(j.items(b'{"a": [1, 2, {"b": 3}]}', "a.item"))
+""",
+    "immutables": "import immutables; m = immutables.Map(a=1).set('b', 2); result = (sorted(m.items()), m.delete('a').get('a'))",
+    "jiter": 'import jiter; result = jiter.from_json(b\'{"a": [1, 2.5, null, "\\xc3\\xa9"]}\')',
+    "kiwisolver": """
+import kiwisolver as k
+x, y, s = k.Variable("x"), k.Variable("y"), k.Solver()
+s.addConstraint(x + y == 10); s.addConstraint(x - y == 2); s.updateVariables(); result = (x.value(), y.value())
+""",
+    "llvmlite": """
+import llvmlite.ir as ir, llvmlite.binding as b
+m = ir.Module("m"); i = ir.IntType(32); f = ir.Function(m, ir.FunctionType(i, [i]), "f")
+bd = ir.IRBuilder(f.append_basic_block()); bd.ret(bd.add(f.args[0], i(5)))
+result = b.parse_assembly(str(m)).name
+""",
+    "lz4": "import lz4.frame, lz4.block; d = b'abc' * 900; result = (lz4.frame.decompress(lz4.frame.compress(d)) == d, lz4.block.decompress(lz4.block.compress(d)) == d)",
+    "mapbox_earcut": """
+import mapbox_earcut, numpy as np
+square = np.array([[0, 0], [4, 0], [4, 4], [0, 4], [1, 1], [3, 1], [3, 3], [1, 3]], "f8")
+triangles = mapbox_earcut.triangulate_float64(square, np.array([4, 8], "u4"))
+try:
+    mapbox_earcut.triangulate_float64(square, np.array([4], "u4")); e = None
+except ValueError as x:
+    e = str(x)
+result = (triangles.tolist(), str(triangles.dtype), e)
+""",
+    "MarkupSafe": "import markupsafe; from markupsafe import _speedups; result = str(markupsafe.escape('<a>&'))",
+    "ml_dtypes": "import ml_dtypes, numpy as np; result = np.array([1.5, 2.25], ml_dtypes.bfloat16).astype('f4').tolist()",
+    "mmh3": "import mmh3; result = (mmh3.hash('foo'), mmh3.hash128(b'x' * 99))",
+    "mypy": """
+import mypy.api, mypy.nodes
+result = (mypy.api.run(["-c", "x: int = 'a'", "--cache-dir=/dev/null"])[2], mypy.nodes.__file__.endswith(".so"))
+""",
+    "ndindex": "import ndindex; result = repr(ndindex.Slice(1, 10, 2).reduce(20))",
+    "netifaces2": "import netifaces; result = 'lo' in netifaces.interfaces()",
+    "numba": """
+import numba, numpy as np
+@numba.njit
+def f(a):
+    s = 0.0
+    for x in a: s += x * x
+    return s
+result = f(np.arange(100.0))
+""",
+    "numexpr": "import numexpr as ne, numpy as np; a = np.arange(1e5); result = float(ne.evaluate('sum(2*a + sin(a)**2)').round(4))",
+    "opencv-python-headless": """
+import cv2, numpy as np, hashlib
+a = np.zeros((60, 80, 3), np.uint8); cv2.circle(a, (30, 30), 20, (0, 255, 0), -1)
+b = cv2.GaussianBlur(cv2.cvtColor(a, cv2.COLOR_BGR2GRAY), (5, 5), 0)
+result = (cv2.imdecode(cv2.imencode(".png", a)[1], 1).sum() == a.sum(), int(b.sum()), len(cv2.findContours(b, 0, 2)[0]))
+""",
+    "persistent": """
+import persistent
+from persistent.mapping import PersistentMapping
+class P(persistent.Persistent):
+    pass
+p = P(); p.x = 1; m = PersistentMapping(a=1)
+result = (p._p_changed, p.x, m["a"], persistent.Persistent.__module__)
+""",
+    "polars": """
+import polars as pl
+df = pl.DataFrame({"g": ["a", "b"] * 50, "v": range(100)})
+result = (df.group_by("g").agg(pl.col("v").sum()).sort("g").rows(), df.lazy().filter(pl.col("v") > 90).collect().height,
+          df.select(pl.col("v").map_elements(lambda x: x + 1, return_dtype=pl.Int64).sum()).item())
+""",
+    "propcache": "from propcache import cached_property\nclass A:\n    @cached_property\n    def x(self): return 5\nresult = (A().x, cached_property.__module__)",
+    "psycopg-binary": "import psycopg, psycopg_binary\nfrom psycopg import sql\ntry:\n    psycopg.connect('host=127.0.0.1 port=1 connect_timeout=1')\nexcept psycopg.OperationalError as e:\n    r = type(e).__name__\nresult = (r, psycopg.pq.__impl__)",
+    "pyarrow": """
+import pyarrow as pa, pyarrow.compute as pc, pyarrow.parquet as pq, io
+t = pa.table({"a": list(range(1000)), "s": [str(i % 7) for i in range(1000)]})
+b = io.BytesIO(); pq.write_table(t, b); b.seek(0); r = pq.read_table(b)
+result = (r.equals(t), pc.sum(t["a"]).as_py(), t.group_by("s").aggregate([("a", "sum")]).num_rows,
+          pa.array([1, None, 3]).to_pandas().tolist()[2])
+""",
+    "pycryptodome": """
+from Crypto.Cipher import AES
+from Crypto.Hash import SHA256
+c = AES.new(bytes(16), AES.MODE_GCM, nonce=bytes(12)); result = (c.encrypt_and_digest(b"data"), SHA256.new(b"x").hexdigest())
+""",
+    "PyNaCl": "import nacl.secret, nacl.signing; k = nacl.signing.SigningKey(bytes(32)); b = nacl.secret.SecretBox(bytes(32)); result = (k.sign(b'm').hex(), b.decrypt(b.encrypt(b'x', bytes(24))))",
+    "pyproj": "import pyproj; t = pyproj.Transformer.from_crs(4326, 3857, always_xy=True); result = [round(v, 3) for v in t.transform(12, 55)]",
+    "pyrsistent": "import pyrsistent; result = list(pyrsistent.pvector([1, 2]).append(3))",
+    "python-rapidjson": "import rapidjson; result = (rapidjson.dumps({'a': [1, 2.5, None]}), rapidjson.loads('[1,{\"b\":2}]'))",
+    "PyWavelets": "import pywt, numpy as np; result = [round(float(x.sum()), 6) for x in pywt.wavedec(np.arange(64.0), 'db2')]",
+    "pyzmq": """
+import zmq, threading
+c = zmq.Context(); a = c.socket(zmq.PAIR); port = a.bind_to_random_port("tcp://127.0.0.1")
+b = c.socket(zmq.PAIR); b.connect(f"tcp://127.0.0.1:{port}")
+out = []
+def echo():
+    for _ in range(20): b.send(b.recv()[::-1])
+t = threading.Thread(target=echo); t.start()
+for i in range(20): a.send(b"msg%d" % i); out.append(a.recv())
+t.join(); a.close(); b.close(); c.term(); result = out[-1]
+""",
+    "RapidFuzz": "from rapidfuzz import fuzz, process, distance; result = (fuzz.ratio('this is', 'that is'), process.extractOne('appl', ['apple', 'pear'])[0], distance.Levenshtein.distance('kitten', 'sitting'))",
+    "safetensors": "import safetensors.numpy as s, numpy as np; result = s.load(s.save({'a': np.arange(5)}))['a'].tolist()",
+    "scikit-image": """
+import numpy as np
+from skimage import filters, measure, transform, morphology
+a = np.zeros((40, 40)); a[10:20, 10:30] = 1
+result = (round(float(filters.gaussian(a, 2).sum()), 4), measure.label(a).max(), transform.resize(a, (20, 20)).shape,
+          int(morphology.skeletonize(a > 0).sum()))
+""",
+    "selectolax": "from selectolax.lexbor import LexborHTMLParser as P; result = [n.text() for n in P('<p>a</p><p>b<b>c</b></p>').css('p')]",
+    "sentencepiece": """
+import io, sentencepiece as sp
+model = io.BytesIO()
+lines = ["hello world", "hello there, all of you", "the world is round"] * 20
+sp.SentencePieceTrainer.train(sentence_iterator=iter(lines), model_writer=model, vocab_size=40,
+                              hard_vocab_limit=False, minloglevel=2, num_threads=1)
+p = sp.SentencePieceProcessor(model_proto=model.getvalue())
+ids = p.encode("hello world")
+try:
+    p.id_to_piece(10**6); e = None
+except IndexError as x:
+    e = type(x).__name__
+result = (ids, p.decode(ids), p.encode("the round", out_type=str), p.get_piece_size(), e)
+""",
+    "setproctitle": "import setproctitle; result = isinstance(setproctitle.getproctitle(), str)",
+    "shapely": "import shapely; a = shapely.Point(0, 0).buffer(2); result = (round(a.intersection(shapely.box(0, 0, 3, 3)).area, 6), shapely.from_wkt('POINT (1 2)').x, len(shapely.STRtree([a]).query(shapely.Point(1, 1))))",
+    "simplejson": "import simplejson, simplejson._speedups; result = (simplejson.dumps({'a': [1, 2.5]}), simplejson.loads('[1.5]', use_decimal=True))",
+    "statsmodels": """
+import numpy as np, statsmodels.api as sm
+rng = np.random.default_rng(0); x = rng.random((80, 2)); y = x @ [1, 2] + 3 + rng.random(80) * 0.01
+result = np.round(sm.OLS(y, sm.add_constant(x)).fit().params, 6).tolist()
+""",
+    "tiktoken": "import tiktoken; e = tiktoken.Encoding('t', pat_str=r'.', mergeable_ranks={bytes([i]): i for i in range(256)}, special_tokens={}); result = e.encode('hello')",
+    "tokenizers": """
+from tokenizers import Tokenizer, models, trainers, pre_tokenizers
+t = Tokenizer(models.BPE(unk_token="[U]")); t.pre_tokenizer = pre_tokenizers.Whitespace()
+t.train_from_iterator(["hello world hello there"] * 5, trainers.BpeTrainer(special_tokens=["[U]"], show_progress=False))
+result = t.encode("hello world").tokens
+""",
+    "tree-sitter": "import tree_sitter; result = (tree_sitter.LANGUAGE_VERSION, tree_sitter.Parser().language is None)",
+    "watchfiles": """
+import watchfiles, tempfile, os, threading
+from watchfiles._rust_notify import RustNotify
+d = tempfile.mkdtemp(); w = RustNotify([d], False, False, 0, True, False)
+open(os.path.join(d, "f"), "w").close()
+r = w.watch(50, 5, 5000, None); w.close(); os.remove(os.path.join(d, "f")); os.rmdir(d)
+result = bool(r)
+""",
+    "websockets": "from websockets.speedups import apply_mask; import websockets; result = apply_mask(b'hello world', b'abcd')",
+    "wrapt": """
+import wrapt
+@wrapt.decorator
+def d(f, i, a, k): return f(*a, **k) + 1
+@d
+def g(x): return x
+result = (g(4), wrapt.ObjectProxy([1, 2])[1], wrapt.FunctionWrapper.__module__)
+""",
+    "xxhash": "import xxhash; result = (xxhash.xxh64(b'x' * 99).hexdigest(), xxhash.xxh3_128_hexdigest(b'y'))",
+    "yarl": "import yarl; result = (str(yarl.URL('http://é.x/a b?c=d') / 'e'), yarl.URL('http://h:8/p').port)",
+    "zope.interface": """
+from zope.interface import Interface, implementer, providedBy
+from zope.interface.adapter import AdapterRegistry
+class I(Interface): pass
+@implementer(I)
+class C: pass
+r = AdapterRegistry(); r.register([I], I, "", 5); result = (I.providedBy(C()), r.lookup([I], I))
+""",
+}
