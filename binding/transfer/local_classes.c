@@ -20,9 +20,7 @@ typedef enum class_flag {
 static bool
 is_made_anew(const char *name)
 {
-    static const char *const names[] = {"__dict__",
-                                        "__weakref__",
-                                        "__module__",
+    static const char *const names[] = {"__module__",
                                         "__qualname__",
                                         "__slots__",
                                         "_abc_impl",
@@ -333,6 +331,23 @@ make_class(sipy_decoder *d, int *flags)
     return type;
 }
 
+/* Sets an attribute as the body of a class does: it is in the class even where its
+ * metaclass has a property of that name (`__class__`, `__dict__`, `__name__`, ...), and
+ * whatever the metaclass's __setattr__ says. */
+static int
+set_in_class(PyTypeObject *type, PyObject *name, PyObject *value)
+{
+    PyObject *meta = _PyType_Lookup(Py_TYPE(type), name);
+    if (meta == NULL || Py_TYPE(meta)->tp_descr_set == NULL) {
+        return PyType_Type.tp_setattro((PyObject *)type, name, value);
+    }
+    PyObject *dict = PyType_GetDict(type);
+    int failed = dict == NULL ? -1 : PyDict_SetItem(dict, name, value);
+    Py_XDECREF(dict);
+    PyType_Modified(type);
+    return failed;
+}
+
 static int
 fill_class(sipy_decoder *d, PyObject *type, int flags)
 {
@@ -348,8 +363,7 @@ fill_class(sipy_decoder *d, PyObject *type, int flags)
     Py_ssize_t pos = 0;
     int failed = 0;
     while (!failed && PyDict_Next(attributes, &pos, &name, &value)) {
-        /* As if type.__setattr__ was called: a metaclass may forbid it. */
-        failed = PyType_Type.tp_setattro(type, name, value);
+        failed = set_in_class((PyTypeObject *)type, name, value);
     }
     Py_DECREF(attributes);
     if (!failed && (flags & CLASS_ABSTRACT)) {

@@ -210,6 +210,34 @@ CASES = {
             of.register(kind, (lambda i: lambda v: i + of(None))(i))
         assert call(of, kinds[29]()) == 29
     """,
+    "properties that metaclasses have too": """
+        class Named(type):
+            @property
+            def label(cls): return 'of the metaclass'
+        class Proxy(metaclass=Named):
+            def __init__(self): self.v = 1
+            __class__ = property(lambda self: int)
+            __name__ = property(lambda self: Proxy.label)
+            __bases__ = property(lambda self: 'bases')
+            label = property(lambda self: 'mine')
+            __doc__ = 'words'
+        class Hidden:
+            def __init__(self): self.v = 1
+            @property
+            def __dict__(self): return {'not': 'true'}
+        def look(p, h):
+            return (type(p).__name__, p.__class__, p.__name__, p.__bases__, p.label, p.v,
+                    type(p).label, p.__doc__, type(h).__name__, h.__dict__, h.v)
+        p, h = Proxy(), Hidden()
+        assert call(look, p, h) == look(p, h)
+        assert type(call(echo, p)) is Proxy
+        def made():
+            class There:
+                __class__ = property(lambda self: str)
+            return There()
+        there = call(made)
+        assert type(there).__name__ == 'There' and there.__class__ is str
+    """,
     "methods in C": """
         class Words(list):
             pass
