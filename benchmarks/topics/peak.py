@@ -62,7 +62,8 @@ def measure(case: str) -> dict[str, int]:
     copy = queue.get()
     copied = _status("VmRSS") - start
     peak = _status("VmHWM") - start
-    assert len(copy) == len(value) and others == value[: len(others)]
+    assert len(copy) == len(value)
+    assert others == value[: len(others)]
     return {"image": image, "copy": copied, "peak": peak}
 
 

@@ -438,9 +438,10 @@ class InterpreterPoolExecutor(_core._Pool, ThreadPoolExecutor):  # type: ignore[
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Take no more tasks; wait for those there are, unless wait is false.
 
-        cancel_futures: cancel those that no worker has begun, and interrupt workers that
-        are still in their initializer. Workers end, and their interpreters are closed,
-        when there is nothing left to do.
+        cancel_futures: cancel those that no worker has begun, and interrupt workers
+        that are still in their initializer.
+
+        Workers end, and their interpreters are closed, when there is nothing left.
         """
         self._shutdown(wait, cancel_futures)
         if wait:

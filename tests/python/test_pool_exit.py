@@ -97,7 +97,9 @@ STUCK_START = """
 """
 
 
-@pytest.mark.parametrize("stuck", ["while True: pass", "time.sleep(9999)", "never.get()"])
+@pytest.mark.parametrize(
+    "stuck", ["while True: pass", "time.sleep(9999)", "never.get()"]
+)
 def test_shutdown_stops_a_worker_that_starts(script, stuck):
     source = SCRIPT_START + STUCK_START.format(stuck=stuck)
     source += """
@@ -119,7 +121,9 @@ def test_shutdown_stops_a_worker_that_starts(script, stuck):
 
 
 def test_shutdown_lets_a_task_that_runs_end(script):
-    source = SCRIPT_START + """
+    source = (
+        SCRIPT_START
+        + """
     started, gate = subinterpreters.create_queue(), subinterpreters.create_queue()
     def work(started, gate):
         started.put(1)
@@ -131,10 +135,13 @@ def test_shutdown_lets_a_task_that_runs_end(script):
     gate.put("done")
     print(future.result())
 """
+    )
     assert script.ok(source) == "done\n"
 
 
-@pytest.mark.parametrize("stuck", ["while True: pass", "time.sleep(9999)", "never.get()"])
+@pytest.mark.parametrize(
+    "stuck", ["while True: pass", "time.sleep(9999)", "never.get()"]
+)
 def test_exit_after_ctrl_c_stops_a_worker_that_starts(script, stuck):
     # The Ctrl-C ends the wait for the pool, as one in the middle of it would.
     source = """

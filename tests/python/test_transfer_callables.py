@@ -226,8 +226,8 @@ CASES = {
             @property
             def __dict__(self): return {'not': 'true'}
         def look(p, h):
-            return (type(p).__name__, p.__class__, p.__name__, p.__bases__, p.label, p.v,
-                    type(p).label, p.__doc__, type(h).__name__, h.__dict__, h.v)
+            return (type(p).__name__, p.__class__, p.__name__, p.__bases__, p.label,
+                    p.v, type(p).label, p.__doc__, type(h).__name__, h.__dict__, h.v)
         p, h = Proxy(), Hidden()
         assert call(look, p, h) == look(p, h)
         assert type(call(echo, p)) is Proxy
