@@ -262,12 +262,14 @@ look_around(void *arg)
             si_entry **entries;
             size_t count;
             check(si_registry_list(&c->r, &entries, &count) == SI_OK);
+            int64_t last = -1;
             for (size_t j = 0; j < count; j++) {
-                check(j == 0 || entries[j - 1]->id <= entries[j]->id);
+                check(entries[j]->id >= last);
+                last = entries[j]->id;
                 si_entry_drop(entries[j]);
             }
             si_free(entries);
-            int64_t last = -1;
+            last = -1;
             for (e = si_registry_next(&c->r, NULL); e != NULL;
                  e = si_registry_next(&c->r, e)) {
                 check(((object *)e)->magic == MAGIC);
