@@ -203,8 +203,7 @@ sipy_job_run(sipy_worker *worker, sipy_job *job, sipy_attempt *tried)
 {
     *tried = (sipy_attempt){SIPY_NO_OUTCOME, NULL, NULL, false};
     int64_t started_ns = begin_run(worker, job);
-    if (si_load_seq_cst(&job->stop) == 0 &&
-        si_load_seq_cst(&worker->pool->no_runs) == 0) {
+    if (si_load_seq_cst(&job->stop) == 0 && si_load_seq_cst(&worker->pool->no_runs) == 0) {
         make_call(worker, job, tried);
     }
     else {

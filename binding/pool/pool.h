@@ -97,13 +97,13 @@ struct sipy_pool {
     sipy_image preload;     /* a list of module names; empty: none */
     sipy_image initializer; /* a call; empty: none */
     si_task_queue queue;
-    si_atomic_u32 idle;   /* workers that have no job, those that start included */
-    si_atomic_u32 alive;  /* workers that count; written under mu */
-    si_atomic_u64 jobs;   /* numbers the jobs */
-    si_atomic_u32 broken; /* 1: failure and text below are set, for good */
+    si_atomic_u32 idle;      /* workers that have no job, those that start included */
+    si_atomic_u32 alive;     /* workers that count; written under mu */
+    si_atomic_u64 jobs;      /* numbers the jobs */
+    si_atomic_u32 broken;    /* 1: failure and text below are set, for good */
     si_atomic_u32 no_starts; /* 1: workers that start are stopped, and no other begins */
     si_atomic_u32 no_runs;   /* 1: so are jobs; none is tried again */
-    si_task gone;         /* ends when the pool is closed and no worker is left */
+    si_task gone;            /* ends when the pool is closed and no worker is left */
     si_mutex mu;
     sipy_pool *next SI_GUARDED_BY(pools_mu); /* all pools of the process */
     sipy_pool *prev SI_GUARDED_BY(pools_mu);
