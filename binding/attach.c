@@ -143,10 +143,11 @@ sipy_slot_get(sipy_interp *interp)
             return slot;
         }
     }
-    PyThreadState *ts = sipy_compat_new_thread_state(interp->native);
+    PyThreadState *ts = PyThreadState_New(interp->native);
     if (ts == NULL) {
         return NULL;
     }
+    sipy_compat_know_stack(ts);
     sipy_slot *slot = sipy_slot_adopt(interp, ts);
     if (slot == NULL) {
         /* Never attached, so nothing can hang on it: clearing runs no code. */
@@ -173,8 +174,9 @@ sipy_slot_leave(PyThreadState *caller)
 PyThreadState *
 sipy_brief_enter(sipy_interp *interp)
 {
-    PyThreadState *ts = sipy_compat_new_thread_state(interp->native);
+    PyThreadState *ts = PyThreadState_New(interp->native);
     if (ts != NULL) {
+        sipy_compat_know_stack(ts);
         PyEval_RestoreThread(ts);
     }
     return ts;

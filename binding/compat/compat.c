@@ -62,8 +62,8 @@ extern int
 PyUnstable_ThreadState_SetStackProtection(PyThreadState *, void *, size_t)
     __attribute__((weak));
 
-static void
-set_stack(PyThreadState *ts)
+void
+sipy_compat_know_stack(PyThreadState *ts)
 {
     void *low;
     size_t size;
@@ -73,22 +73,12 @@ set_stack(PyThreadState *ts)
     }
 }
 #else
-static void
-set_stack(PyThreadState *ts)
+void
+sipy_compat_know_stack(PyThreadState *ts)
 {
     (void)ts;
 }
 #endif
-
-PyThreadState *
-sipy_compat_new_thread_state(PyInterpreterState *interp)
-{
-    PyThreadState *ts = PyThreadState_New(interp);
-    if (ts != NULL) {
-        set_stack(ts);
-    }
-    return ts;
-}
 
 #if PY_VERSION_HEX >= 0x030D0000
 /* 3.13 records where an interpreter came from and whether it is ready. */

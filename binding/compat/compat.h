@@ -49,10 +49,10 @@ sipy_compat_method(PyObject *obj, const char *name, PyObject *arg)
 PyInterpreterState *
 sipy_compat_find(int64_t id);
 
-/* As PyThreadState_New, for the calling thread: CPython need not find out about its stack
- * again. Need not be attached. -> thread state | NULL: no memory */
-PyThreadState *
-sipy_compat_new_thread_state(PyInterpreterState *interp);
+/* Tells ts, a new thread state of the calling thread, where its stack is: CPython need not
+ * find out when ts is attached for the first time. Need not be attached. */
+void
+sipy_compat_know_stack(PyThreadState *ts);
 
 /* Whether any interpreter with that id exists; sets no exception. Attached. */
 bool

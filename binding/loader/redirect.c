@@ -98,12 +98,13 @@ guest_new(sipy_copy *copy)
     }
     enter_or_stop(loader);
     guest->copy = copy;
-    guest->ts = sipy_compat_new_thread_state(loader->native);
+    guest->ts = PyThreadState_New(loader->native);
     if (guest->ts == NULL) {
         si_gate_leave(&loader->gate);
         si_free(guest);
         return NULL;
     }
+    sipy_compat_know_stack(guest->ts);
     si_mutex_lock(&loader->mu);
     guest->next = loader->guests;
     loader->guests = guest;

@@ -161,7 +161,6 @@ CPYTHON = [
         good="PyThreadState_Get();\nPy_BEGIN_ALLOW_THREADS",
         allowed=(
             "binding/attach.c",
-            "binding/compat/compat.c",  # makes one that knows its stack, for those here
             "binding/lifecycle.c",
             "binding/loader/",  # libraries attach by functions that it puts in place
         ),
