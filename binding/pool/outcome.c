@@ -222,7 +222,7 @@ void
 sipy_job_conclude(sipy_pool *pool, sipy_job *job, sipy_attempt *tried)
 {
     bool again = tried->outcome != SIPY_RETURNED && !tried->stopped && job->retries > 0 &&
-                 si_load_acquire(&job->stop) == 0 && si_load_acquire(&pool->no_runs) == 0;
+                 si_load_acquire(&job->stop) == 0 && si_load_acquire(&pool->no_starts) == 0;
     bool mine = si_task_claim(&job->task);
     (void)si_add_seq_cst(&pool->idle, 1);
     if (!mine) {
@@ -234,6 +234,9 @@ sipy_job_conclude(sipy_pool *pool, sipy_job *job, sipy_attempt *tried)
         job->retries--;
         job->submitted_ns = si_now_ns();
         si_task_queue_put_back(&pool->queue, &job->task);
+        if (si_load_seq_cst(&pool->no_starts) != 0) {
+            (void)si_task_queue_cancel(&pool->queue, &job->task); /* or another one did */
+        }
         return;
     }
     drop_request(job);

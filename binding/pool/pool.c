@@ -279,12 +279,6 @@ end_all(sipy_pool *pool, sipy_outcome outcome)
     }
 }
 
-void
-sipy_pool_cancel_all(sipy_pool *pool)
-{
-    end_all(pool, SIPY_NO_OUTCOME);
-}
-
 /* Whoever finds the pool closed and without workers ends it. */
 static void
 settle(sipy_pool *pool)
@@ -441,11 +435,13 @@ next_to_stop(sipy_pool *pool, bool jobs, uint64_t *below, uint64_t *run)
 void
 sipy_pool_stop(sipy_pool *pool, bool jobs, PyObject *exc)
 {
-    /* Either this finds the run, or the worker, which shows it first, finds the mark. */
+    /* Either this finds the run, or the worker, which shows it first, finds the mark; so
+     * it is with a task that is put back for another try. */
     si_store_seq_cst(&pool->no_starts, 1);
     if (jobs) {
         si_store_seq_cst(&pool->no_runs, 1);
     }
+    end_all(pool, SIPY_NO_OUTCOME);
     uint64_t below = UINT64_MAX;
     uint64_t run = 0;
     sipy_interp *interp;

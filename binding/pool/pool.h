@@ -70,7 +70,7 @@ struct sipy_worker {
     sipy_slot *slot;     /* only its own thread */
     PyObject *partial;   /* results of the chunk that runs; only its own thread */
     uint32_t number;
-    bool retired;             /* its task has asked for another one; only its own thread */
+    bool retired;             /* shall run no other task; only its own thread */
     si_atomic_u32 listed;     /* in pool->workers and counted; written under pool->mu */
     si_atomic_u64 current;    /* the job that runs (an address), or 0 */
     si_atomic_u64 run;        /* the run of interp that it is */
@@ -101,8 +101,8 @@ struct sipy_pool {
     si_atomic_u32 alive;     /* workers that count; written under mu */
     si_atomic_u64 jobs;      /* numbers the jobs */
     si_atomic_u32 broken;    /* 1: failure and text below are set, for good */
-    si_atomic_u32 no_starts; /* 1: workers that start are stopped, and no other begins */
-    si_atomic_u32 no_runs;   /* 1: so are jobs; none is tried again */
+    si_atomic_u32 no_starts; /* 1: no worker starts, no job is begun or tried again */
+    si_atomic_u32 no_runs;   /* 1: so are jobs */
     si_task gone;            /* ends when the pool is closed and no worker is left */
     si_mutex mu;
     sipy_pool *next SI_GUARDED_BY(pools_mu); /* all pools of the process */
@@ -159,10 +159,6 @@ sipy_pool_go_without(sipy_pool *pool);
 void
 sipy_pool_close(sipy_pool *pool);
 
-/* Ends every job that no worker has, as cancelled. Any thread. */
-void
-sipy_pool_cancel_all(sipy_pool *pool);
-
 /* Ends a job that nobody will run: as broken, or else as cancelled. Takes its reference.
  * Any thread. */
 void
@@ -187,8 +183,9 @@ sipy_pool_give_up(sipy_pool *pool, sipy_job *job);
 bool
 sipy_pool_interrupt(sipy_pool *pool, sipy_job *job, sipy_ask ask, PyObject *exc);
 
-/* Interrupts with exc the workers that start, and with jobs those that run one: none begins
- * after this. For a pool that is closed. Any thread; never waits. */
+/* Cancels every job that no worker has begun, and interrupts with exc the workers that start
+ * and with jobs those that run one: no worker starts after this, no job is tried again, and
+ * with jobs none begins. For a pool that is closed. Any thread; never waits. */
 void
 sipy_pool_stop(sipy_pool *pool, bool jobs, PyObject *exc);
 

@@ -340,7 +340,6 @@ pool_shutdown(PyObject *op, PyObject *args)
     Py_BEGIN_ALLOW_THREADS
     sipy_pool_close(pool);
     if (cancel) {
-        sipy_pool_cancel_all(pool);
         sipy_pool_stop(pool, false, PyExc_KeyboardInterrupt); /* nobody waits for it */
     }
     Py_END_ALLOW_THREADS

@@ -66,12 +66,11 @@ import_all(sipy_home *home, const sipy_image *names)
     return list == NULL ? -1 : 0;
 }
 
-/* Whether the pool, or the exit of the process, does not let workers start any more. */
+/* Whether a shutdown that cancels lets no worker start any more: there is no task left. */
 static bool
-stops_starts(const sipy_worker *worker)
+has_no_starts(const sipy_pool *pool)
 {
-    return si_load_seq_cst(&worker->pool->no_starts) != 0 ||
-           si_gate_is_closed(&worker->interp->gate);
+    return si_load_seq_cst(&pool->no_starts) != 0;
 }
 
 /* -> NULL | what has failed, with failure filled */
@@ -85,7 +84,7 @@ prepare(sipy_worker *worker, sipy_failure *failure)
     sipy_interrupt_open(interp);
     si_store_release(&worker->run, si_load_relaxed(&interp->run));
     si_store_seq_cst(&worker->starting, 1);
-    if (stops_starts(worker)) {
+    if (has_no_starts(pool) || si_gate_is_closed(&interp->gate)) {
         failed = "was stopped before it had started";
     }
     else if (pool->preload.len != 0 && import_all(home, &pool->preload) < 0) {
@@ -97,7 +96,7 @@ prepare(sipy_worker *worker, sipy_failure *failure)
         failed = done == NULL ? "failed in its initializer" : NULL;
         Py_XDECREF(done);
     }
-    if (PyErr_Occurred() && stops_starts(worker)) {
+    if (PyErr_Occurred() && si_gate_is_closed(&interp->gate)) {
         failed = "was stopped while it started";
     }
     si_store_seq_cst(&worker->starting, 0);
@@ -120,13 +119,17 @@ break_pool(sipy_worker *worker, sipy_failure *failure, const char *what)
     sipy_failure_fini(failure);
 }
 
-/* -> true with the thread attached to its interpreter | false: detached, pool broken */
+/* -> true with the thread attached to its interpreter | false: detached, pool broken or
+ * without tasks */
 static bool
 open_worker(sipy_worker *worker)
 {
     sipy_pool *pool = worker->pool;
     sipy_failure failure = {0};
     sipy_interp *interp = NULL;
+    if (has_no_starts(pool)) {
+        return false;
+    }
     if (si_gate_enter(&pool->owner->gate) == SI_OK) {
         if (!sipy_process_exiting() && !sipy_compat_runtime_finalizing()) {
             interp = make_interp(pool, &failure);
@@ -155,7 +158,11 @@ open_worker(sipy_worker *worker)
     (void)sipy_compat_set_running(interp->native);
     PyErr_Clear(); /* 3.12's own module drives it: what is marked is marked */
     const char *failed = prepare(worker, &failure);
-    if (failed != NULL) {
+    if (failed != NULL && has_no_starts(pool)) {
+        worker->retired = true; /* what is put back for another try is not for this one */
+        sipy_failure_fini(&failure);
+    }
+    else if (failed != NULL) {
         break_pool(worker, &failure, failed);
     }
     return true;

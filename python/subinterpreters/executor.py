@@ -438,8 +438,8 @@ class InterpreterPoolExecutor(_core._Pool, ThreadPoolExecutor):  # type: ignore[
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Take no more tasks; wait for those there are, unless wait is false.
 
-        cancel_futures: cancel those that no worker has begun, and interrupt workers
-        that are still in their initializer.
+        cancel_futures: cancel those that no worker has begun, try none again, and
+        interrupt workers that are still in their initializer.
 
         Workers end, and their interpreters are closed, when there is nothing left.
         """

@@ -152,8 +152,10 @@ class Round:
         retries = draw.randint(0, 4)
         tries = subinterpreters.create_queue()
         future = self.pool.options(retries=retries).submit(flaky, tries, needed, value)
-        enough = retries + 1 >= needed
-        self.note(draw, future, ("value", value) if enough else ("error", OSError))
+        right = [("value", value)] if retries + 1 >= needed else [("error", OSError)]
+        if self.ending in ("cancel", "cut"):  # after which nothing is tried again
+            right.append(("error", OSError))
+        self.note(draw, future, *right)
 
     def do_nap(self, draw):
         seconds = draw.random() * 0.003
