@@ -65,13 +65,14 @@ def run(only: list[str], modes: list[str], packages: str | None) -> None:
         except importlib.metadata.PackageNotFoundError:
             # All of them were to be installed, from wheels.
             results["packages"][package] = {"no_wheel": True}
-            continue
-        entry = results["packages"].setdefault(package, {})
-        entry.pop("no_wheel", None)
-        entry["version"] = version
-        for mode in modes:
-            entry[mode] = check(package, mode, environment)
-        print(package, {mode: entry[mode]["ok"] for mode in modes}, flush=True)
+            print(package, "no wheel", flush=True)
+        else:
+            entry = results["packages"].setdefault(package, {})
+            entry.pop("no_wheel", None)
+            entry["version"] = version
+            for mode in modes:
+                entry[mode] = check(package, mode, environment)
+            print(package, {mode: entry[mode]["ok"] for mode in modes}, flush=True)
         RESULTS.mkdir(exist_ok=True)
         path.write_text(json.dumps(results, indent=1, sort_keys=True) + "\n")
 
