@@ -118,9 +118,11 @@ def test_shutdown_stops_a_worker_that_starts(script, stuck):
 
 @pytest.mark.parametrize("tries", [1, 3])
 def test_shutdown_that_cancels_lets_no_task_be_tried_again(script, tries):
-    """The next try would need another worker, and none starts: the task ends with what it
-    has raised, and the pool is not broken."""
-    source = SCRIPT_START + f"""
+    """The next try would need another worker, and none starts: the task ends with what
+    it has raised, and the pool is not broken."""
+    source = (
+        SCRIPT_START
+        + f"""
     started, gate = subinterpreters.create_queue(), subinterpreters.create_queue()
     def work(started, gate):
         started.put(1)
@@ -136,6 +138,7 @@ def test_shutdown_that_cancels_lets_no_task_be_tried_again(script, tries):
     gate.put(1)
     print(repr(future.exception()), started.qsize())
 """
+    )
     assert script.ok(source) == "LookupError('once') 0\n"
 
 
