@@ -109,8 +109,13 @@ last_atexit(PyObject *Py_UNUSED(self), PyObject *Py_UNUSED(args))
         sipy_slots_clear(interp, sipy_slot_of(interp, PyThreadState_Get()));
         si_gate_end(&interp->gate);
     }
-    if (ends && interp->home != NULL) {
-        sipy_home_retire(interp->home);
+    if (ends) {
+        /* CPython does so once modules are torn down, where destructors fail: that of the
+         * dummy threads of 3.13's threading does, loudly. */
+        sipy_compat_drop_thread_locals(PyThreadState_Get());
+        if (interp->home != NULL) {
+            sipy_home_retire(interp->home);
+        }
     }
     sipy_interp_drop(interp);
     Py_RETURN_NONE;

@@ -32,12 +32,16 @@
     X(Pool)               /* the bases of the executor's classes */     \
     X(TaskFuture)                                                       \
     X(Outbox)                                                           \
-    X(Future)           /* of the executor, once it is imported */      \
-    X(Call)             /* of aio, once a call is awaited; likewise */  \
+    X(Future)              /* of the executor, once it is imported */   \
+    X(Call)                /* of aio, once it is imported; likewise */  \
+    X(AsyncCancelledError) /* of asyncio; these four with Call */       \
+    X(InvalidStateError)                                                \
+    X(name_call_soon)   /* "call_soon" */                               \
+    X(names_context)    /* ("context",) */                              \
     X(loop_boxes)       /* aio's: event loop -> its Outbox */           \
     X(get_running_loop) /* of asyncio */                                \
-    X(names_loop)       /* ("loop",) */                                 \
-    X(name_task)        /* "_task" */                                   \
+    X(last_loop)        /* that has awaited a call, and its box */      \
+    X(last_box)                                                         \
     X(CancelledError)                                                   \
     X(BrokenInterpreterPool)
 

@@ -221,6 +221,19 @@ sipy_compat_not_shareable_error(void)
 }
 
 void
+sipy_compat_drop_thread_locals(PyThreadState *ts)
+{
+#if PY_VERSION_HEX >= 0x030D0000
+    Py_CLEAR(ts->threading_local_key);
+    Py_CLEAR(ts->threading_local_sentinel);
+#else
+    if (ts->dict != NULL) {
+        PyDict_Clear(ts->dict);
+    }
+#endif
+}
+
+void
 sipy_compat_reset_thread(PyThreadState *ts)
 {
     if (ts->context != NULL) {

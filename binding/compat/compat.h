@@ -110,6 +110,11 @@ sipy_compat_not_found_error(void);
 PyObject *
 sipy_compat_not_shareable_error(void);
 
+/* Drops what threading.local objects keep for ts, to which the thread is attached. May run
+ * Python code. */
+void
+sipy_compat_drop_thread_locals(PyThreadState *ts);
+
 /* Drops what one call may have left in a thread state that the next call reuses:
  * context variables, tracing and profiling functions, a late asynchronous exception. */
 void

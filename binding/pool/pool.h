@@ -183,9 +183,9 @@ sipy_pool_give_up(sipy_pool *pool, sipy_job *job);
 bool
 sipy_pool_interrupt(sipy_pool *pool, sipy_job *job, sipy_ask ask, PyObject *exc);
 
-/* Cancels every job that no worker has begun, and interrupts with exc the workers that start
- * and with jobs those that run one: no worker starts after this, no job is tried again, and
- * with jobs none begins. For a pool that is closed. Any thread; never waits. */
+/* Cancels every job that no worker has begun, and interrupts with exc the workers that
+ * start and with jobs those that run one: no worker starts after this, no job is tried
+ * again, and with jobs none begins. For a pool that is closed. Any thread; never waits. */
 void
 sipy_pool_stop(sipy_pool *pool, bool jobs, PyObject *exc);
 
@@ -289,17 +289,17 @@ typedef struct sipy_order {
     PyObject *kwnames;
     int64_t timeout_ns; /* 0: none */
     uint32_t retries;
-    si_outbox *box; /* to be told of the end, or NULL; who awaits does not wait for room */
-    PyObject *context; /* what the reader of the box finds at the future, or NULL */
+    PyObject *box; /* the Outbox of the event loop that awaits it, or NULL; who awaits does
+                    * not wait for room */
 } sipy_order;
 
-/* submit() of a pool that is usable: its future, or NULL with an exception. Waits for room
- * in the queue. Attached to the owner. */
+/* submit() of a pool that is usable: its future, or its Call if there is a box, or NULL
+ * with an exception. Waits for room in the queue unless it is awaited. Attached to the
+ * owner. */
 PyObject *
 sipy_submit(sipy_state *state, sipy_pool *pool, const sipy_order *order);
 
-/* As sipy_submit, for the running event loop: the asyncio.Future that its awaiter sees, or
- * NULL with an exception. Fills in box and context. */
+/* As sipy_submit, for the running event loop, whose box it fills in. */
 PyObject *
 sipy_submit_awaited(sipy_state *state, sipy_pool *pool, sipy_order *order);
 
@@ -307,6 +307,19 @@ sipy_submit_awaited(sipy_state *state, sipy_pool *pool, sipy_order *order);
  * exception that is set. */
 PyObject *
 sipy_future_new(sipy_state *state, sipy_pool *pool, sipy_job *job);
+
+/* Likewise a Call, for the loop of box (an Outbox). */
+PyObject *
+sipy_call_new(sipy_state *state, sipy_pool *pool, sipy_job *job, PyObject *box);
+
+/* The loop's box says that the task of call has ended: schedules its callbacks. Attached,
+ * in the loop's thread. -> 0 | -1 with an exception that is no Exception */
+int
+sipy_call_tell(PyObject *call);
+
+/* _core._call_type(CancelledError, InvalidStateError): the type of calls, for aio. */
+PyObject *
+sipy_call_type(PyObject *module, PyObject *args);
 
 /* Waits for task as Future.result does. -> 1 ended | 0 time over | -1 with an exception */
 int
@@ -316,25 +329,13 @@ sipy_wait_for_task(si_task *task, sipy_interp *here, int64_t deadline_ns);
 si_outbox *
 sipy_outbox_of(const sipy_state *state, PyObject *obj);
 
-/* What the reader of a box finds at the future; taken back by it (new reference, or
- * NULL: none). */
-void
-sipy_future_set_context(PyObject *future, PyObject *context);
+/* The weak reference of obj, an Outbox, to its event loop: borrowed, or NULL: none. */
 PyObject *
-sipy_future_take_context(PyObject *future);
+sipy_outbox_loop(PyObject *obj);
 
-/* The result of a future that has ended: a new reference, or NULL: it has none, or it
- * cannot be rebuilt; no exception is set then. */
-PyObject *
-sipy_future_plain_result(PyObject *future);
-
-/* Whether a box is told of the end. */
+/* Whether this process made obj, an Outbox (and not one that forked this one). */
 bool
-sipy_future_is_subscribed(PyObject *future);
-
-/* Has box told of the end of the future's job. -> 1 | 0 it has ended already */
-int
-sipy_future_subscribe(PyObject *future, si_outbox *box);
+sipy_outbox_usable(PyObject *obj);
 
 /* A deadline from a timeout in seconds or None. -> 0 | -1 with an exception */
 int

@@ -7,19 +7,15 @@
  */
 #include "binding/args.h"
 #include "binding/interrupt.h"
-#include "binding/pool/pool.h"
+#include "binding/pool/promise.h"
 #include "core/platform/clock.h"
 #include "core/task/outbox.h"
 
 typedef struct future_object {
     PyObject_HEAD
-    sipy_state *state;
-    sipy_pool *pool;     /* a reference */
-    sipy_job *job;       /* a reference; NULL: it failed before it became a task */
-    PyObject *result;    /* once it was asked for */
-    PyObject *exception; /* likewise; also why the result cannot be rebuilt */
+    sipy_promise promise;
     PyObject *waiters;   /* of concurrent.futures.wait and as_completed, or NULL */
-    PyObject *callbacks; /* or what an event loop keeps here, or NULL */
+    PyObject *callbacks; /* a list, or NULL */
     char subscribed;     /* an outbox is told of the end */
     char notified;       /* and its reader has seen it */
 } future_object;
@@ -34,20 +30,13 @@ PyObject *
 sipy_future_new(sipy_state *state, sipy_pool *pool, sipy_job *job)
 {
     PyTypeObject *type = (PyTypeObject *)state->Future;
-    PyObject *exception = job == NULL ? PyErr_GetRaisedException() : NULL;
+    sipy_promise promise = sipy_promise_of(state, pool, job);
     future_object *self = (future_object *)type->tp_alloc(type, 0);
     if (self == NULL) {
-        Py_XDECREF(exception);
-        if (job != NULL) {
-            si_task_drop(&job->task);
-        }
+        sipy_promise_fini(&promise);
         return NULL;
     }
-    self->state = state;
-    self->job = job;
-    self->exception = exception;
-    sipy_pool_hold(pool);
-    self->pool = pool;
+    self->promise = promise;
     return (PyObject *)self;
 }
 
@@ -64,19 +53,16 @@ future_traverse(PyObject *op, visitproc visit, void *arg)
 {
     future_object *self = as_future(op);
     Py_VISIT(Py_TYPE(op));
-    Py_VISIT(self->result);
-    Py_VISIT(self->exception);
     Py_VISIT(self->waiters);
     Py_VISIT(self->callbacks);
-    return 0;
+    return sipy_promise_traverse(&self->promise, visit, arg);
 }
 
 static int
 future_clear(PyObject *op)
 {
     future_object *self = as_future(op);
-    Py_CLEAR(self->result);
-    Py_CLEAR(self->exception);
+    sipy_promise_clear(&self->promise);
     Py_CLEAR(self->waiters);
     Py_CLEAR(self->callbacks);
     return 0;
@@ -89,12 +75,7 @@ future_dealloc(PyObject *op)
     future_object *self = as_future(op);
     PyObject_GC_UnTrack(op);
     (void)future_clear(op);
-    if (self->job != NULL) {
-        si_task_drop(&self->job->task);
-    }
-    if (self->pool != NULL) {
-        sipy_pool_drop(self->pool);
-    }
+    sipy_promise_fini(&self->promise);
     type->tp_free(op);
     Py_DECREF(type);
 }
@@ -158,38 +139,23 @@ sipy_wait_for_task(si_task *task, sipy_interp *here, int64_t deadline_ns)
     return 1;
 }
 
-static bool
-has_ended(const future_object *self)
-{
-    return self->job == NULL || si_task_ended(&self->job->task);
-}
-
-static bool
-is_cancelled(const future_object *self)
-{
-    return self->job != NULL &&
-           (si_load_acquire(&self->job->task.word) & SI_TASK_CANCELLED) != 0;
-}
-
 /* Waits, and decodes unless that was done. -> 0 with result or exception in place
  * | -1 with an exception: time over, cancelled, interrupted, ... */
 static int
-settle(future_object *self, PyObject *timeout)
+settle(sipy_promise *promise, PyObject *timeout)
 {
     int64_t deadline_ns;
-    if (self->result != NULL || self->exception != NULL) {
-        return 0;
-    }
-    if (!has_ended(self)) {
+    if (!sipy_promise_ended(promise)) {
         if (sipy_deadline_from(timeout, &deadline_ns) < 0) {
             return -1;
         }
-        if (!sipy_pool_usable(self->pool)) {
-            PyErr_SetString(self->state->BrokenInterpreterPool,
+        if (!sipy_pool_usable(promise->pool)) {
+            PyErr_SetString(promise->state->BrokenInterpreterPool,
                             "the task runs in the process that this one was forked from");
             return -1;
         }
-        int ended = sipy_wait_for_task(&self->job->task, self->state->interp, deadline_ns);
+        int ended =
+            sipy_wait_for_task(&promise->job->task, promise->state->interp, deadline_ns);
         if (ended <= 0) {
             if (ended == 0) {
                 PyErr_SetNone(PyExc_TimeoutError);
@@ -197,26 +163,11 @@ settle(future_object *self, PyObject *timeout)
             return -1;
         }
     }
-    if (is_cancelled(self)) {
-        PyErr_SetNone(self->state->CancelledError);
+    if (sipy_promise_cancelled(promise)) {
+        PyErr_SetNone(promise->state->CancelledError);
         return -1;
     }
-    PyObject *exception = NULL;
-    PyObject *result = sipy_job_result(self->pool, self->job, self->state, &exception);
-    if (result == NULL && exception == NULL) {
-        if (!PyErr_ExceptionMatches(PyExc_Exception)) {
-            return -1; /* a Ctrl-C is for who asks, not what the task came to */
-        }
-        exception = PyErr_GetRaisedException();
-    }
-    if (self->result != NULL || self->exception != NULL) {
-        Py_XDECREF(result); /* another thread was faster while Python code ran */
-        Py_XDECREF(exception);
-        return 0;
-    }
-    self->result = result;
-    self->exception = exception;
-    return 0;
+    return sipy_promise_decode(promise);
 }
 
 static const char *const timeout_names[] = {"timeout", NULL};
@@ -225,33 +176,33 @@ static PyObject *
 future_result(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     static const sipy_signature signature = {"result", timeout_names, 0, 1, 0};
-    future_object *self = as_future(op);
+    sipy_promise *promise = &as_future(op)->promise;
     PyObject *given[1] = {NULL};
     if ((nargs != 0 || kwnames != NULL) &&
         sipy_parse_args(&signature, args, nargs, kwnames, given) < 0) {
         return NULL;
     }
-    if (settle(self, given[0]) < 0) {
+    if (settle(promise, given[0]) < 0) {
         return NULL;
     }
-    if (self->exception != NULL) {
-        PyErr_SetRaisedException(Py_NewRef(self->exception));
+    if (promise->exception != NULL) {
+        PyErr_SetRaisedException(Py_NewRef(promise->exception));
         return NULL;
     }
-    return Py_NewRef(self->result);
+    return Py_NewRef(promise->result);
 }
 
 static PyObject *
 future_exception(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     static const sipy_signature signature = {"exception", timeout_names, 0, 1, 0};
-    future_object *self = as_future(op);
+    sipy_promise *promise = &as_future(op)->promise;
     PyObject *given[1];
     if (sipy_parse_args(&signature, args, nargs, kwnames, given) < 0 ||
-        settle(self, given[0]) < 0) {
+        settle(promise, given[0]) < 0) {
         return NULL;
     }
-    return Py_NewRef(self->exception == NULL ? Py_None : self->exception);
+    return Py_NewRef(promise->exception == NULL ? Py_None : promise->exception);
 }
 
 /* --- the rest ------------------------------------------------------------------------ */
@@ -259,151 +210,103 @@ future_exception(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject
 static PyObject *
 future_cancel(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
-    future_object *self = as_future(op);
-    if (self->job == NULL || !sipy_pool_usable(self->pool)) {
+    sipy_promise *promise = &as_future(op)->promise;
+    if (promise->job == NULL || !sipy_pool_usable(promise->pool)) {
         Py_RETURN_FALSE;
     }
-    return PyBool_FromLong(si_task_queue_cancel(&self->pool->queue, &self->job->task) ||
-                           is_cancelled(self));
+    return PyBool_FromLong(
+        si_task_queue_cancel(&promise->pool->queue, &promise->job->task) ||
+        sipy_promise_cancelled(promise));
 }
 
 static PyObject *
 future_interrupt(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
-    future_object *self = as_future(op);
-    if (has_ended(self) || !sipy_pool_usable(self->pool)) {
+    sipy_promise *promise = &as_future(op)->promise;
+    if (sipy_promise_ended(promise) || !sipy_pool_usable(promise->pool)) {
         Py_RETURN_FALSE;
     }
-    return PyBool_FromLong(sipy_job_stop(self->pool, self->job));
+    return PyBool_FromLong(sipy_job_stop(promise->pool, promise->job));
 }
 
 static PyObject *
 future_cancelled(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
-    return PyBool_FromLong(is_cancelled(as_future(op)));
+    return PyBool_FromLong(sipy_promise_cancelled(&as_future(op)->promise));
 }
 
 static PyObject *
 future_running(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
-    const future_object *self = as_future(op);
-    return PyBool_FromLong(!has_ended(self) &&
-                           (si_load_acquire(&self->job->task.word) & SI_TASK_RUNNING) != 0);
+    const sipy_promise *promise = &as_future(op)->promise;
+    return PyBool_FromLong(!sipy_promise_ended(promise) &&
+                           (si_load_acquire(&promise->job->task.word) & SI_TASK_RUNNING) !=
+                               0);
 }
 
 static PyObject *
 future_done(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
-    return PyBool_FromLong(has_ended(as_future(op)));
+    return PyBool_FromLong(sipy_promise_ended(&as_future(op)->promise));
 }
 
-/* Whether the task ended with an exception, without decoding it. A result that turned out
- * not to be rebuilt here counts as one. */
+/* Whether the task ended with an exception, without decoding it. */
 static PyObject *
 future_failed(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
-    const future_object *self = as_future(op);
-    return PyBool_FromLong(has_ended(self) && !is_cancelled(self) &&
-                           (self->exception != NULL || self->job == NULL ||
-                            self->job->outcome != SIPY_RETURNED));
+    return PyBool_FromLong(sipy_promise_failed(&as_future(op)->promise));
+}
+
+/* The job behind op if it has ended, or NULL. */
+static const sipy_job *
+ended_job(PyObject *op)
+{
+    const sipy_promise *promise = &as_future(op)->promise;
+    return sipy_promise_ended(promise) ? promise->job : NULL;
 }
 
 /* How long it ran, in seconds; 0.0 if it did not. */
 static PyObject *
 future_run_time(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
-    const future_object *self = as_future(op);
-    bool ran = self->job != NULL && has_ended(self);
-    return PyFloat_FromDouble(ran ? (double)self->job->run_ns * 1e-9 : 0.0);
+    const sipy_job *job = ended_job(op);
+    return PyFloat_FromDouble(job != NULL ? (double)job->run_ns * 1e-9 : 0.0);
 }
 
 /* How much processor time that took, in seconds. */
 static PyObject *
 future_cpu_time(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
-    const future_object *self = as_future(op);
-    bool ran = self->job != NULL && has_ended(self);
-    return PyFloat_FromDouble(ran ? (double)self->job->cpu_ns * 1e-9 : 0.0);
+    const sipy_job *job = ended_job(op);
+    return PyFloat_FromDouble(job != NULL ? (double)job->cpu_ns * 1e-9 : 0.0);
 }
 
 /* What came out before a chunk failed: a list, or None. */
 static PyObject *
 future_partial(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
-    const future_object *self = as_future(op);
-    if (!has_ended(self) || self->job == NULL || self->job->reply == NULL) {
+    const sipy_job *job = ended_job(op);
+    if (job == NULL || job->reply == NULL) {
         Py_RETURN_NONE;
     }
-    sipy_home *home = sipy_home_of(self->state);
-    return home == NULL ? NULL
-                        : sipy_decode_packet(home->transfer,
-                                             sipy_packet_behind(self->job->reply, 0));
-}
-
-void
-sipy_future_set_context(PyObject *future, PyObject *context)
-{
-    Py_XSETREF(as_future(future)->callbacks, Py_NewRef(context));
-}
-
-PyObject *
-sipy_future_take_context(PyObject *future)
-{
-    PyObject *context = as_future(future)->callbacks;
-    as_future(future)->callbacks = NULL;
-    return context;
-}
-
-PyObject *
-sipy_future_plain_result(PyObject *future)
-{
-    future_object *self = as_future(future);
-    if (self->job == NULL || is_cancelled(self) || self->job->outcome != SIPY_RETURNED) {
-        return NULL;
-    }
-    if (settle(self, NULL) < 0) {
-        PyErr_Clear();
-        return NULL;
-    }
-    return Py_XNewRef(self->result);
-}
-
-int
-sipy_future_subscribe(PyObject *future, si_outbox *box)
-{
-    future_object *self = as_future(future);
-    if (self->job == NULL) {
-        return 0;
-    }
-    /* In place before the reader can see it; the reader takes it over. */
-    self->job->task.note = Py_NewRef(future);
-    if (!si_task_subscribe(&self->job->task, box)) {
-        self->job->task.note = NULL;
-        Py_DECREF(future);
-        return 0;
-    }
-    self->subscribed = 1;
-    return 1;
-}
-
-bool
-sipy_future_is_subscribed(PyObject *future)
-{
-    return as_future(future)->subscribed;
+    sipy_home *home = sipy_home_of(as_future(op)->promise.state);
+    return home == NULL
+               ? NULL
+               : sipy_decode_packet(home->transfer, sipy_packet_behind(job->reply, 0));
 }
 
 static PyObject *
 future_subscribe(PyObject *op, PyObject *arg)
 {
     future_object *self = as_future(op);
-    si_outbox *box = sipy_outbox_of(self->state, arg);
+    si_outbox *box = sipy_outbox_of(self->promise.state, arg);
     if (box == NULL) {
         return NULL;
     }
-    if (self->subscribed) {
-        Py_RETURN_TRUE;
+    if (!self->subscribed) {
+        self->subscribed = sipy_promise_subscribe(&self->promise, box, op);
     }
-    return PyBool_FromLong(sipy_future_subscribe(op, box));
+    return PyBool_FromLong(self->subscribed);
 }
 
 /* --- the type ------------------------------------------------------------------------ */

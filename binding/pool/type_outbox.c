@@ -1,7 +1,8 @@
 /* type_outbox.c — Outbox: the futures that have ended, for a thread or an event loop.
  *
  * The task of a subscribed future carries a reference to it, which take() hands over; that
- * of a watched queue carries the asyncio future that waits for it. A box that is thrown
+ * of a Call likewise, and that of a watched queue the asyncio future that waits for it, and
+ * deliver() tells them. A box that is thrown
  * away while tasks of it still run is kept by them; the reference of what they post then
  * goes back to the interpreter of the box by an errand.
  */
@@ -15,6 +16,7 @@ typedef struct outbox_object {
     sipy_state *state;
     si_outbox *box;      /* a reference */
     uint32_t generation; /* of forks, when it was made */
+    PyObject *loop;      /* a weak reference to the event loop that it is for, or NULL */
 } outbox_object;
 
 static outbox_object *
@@ -36,9 +38,9 @@ sipy_outbox_of(const sipy_state *state, PyObject *obj)
 static PyObject *
 outbox_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-    PyObject *with_fd = Py_False;
+    PyObject *loop = NULL;
     if ((kwargs != NULL && PyDict_GET_SIZE(kwargs) > 0) ||
-        !PyArg_ParseTuple(args, "|O", &with_fd)) {
+        !PyArg_ParseTuple(args, "|O", &loop)) {
         return NULL;
     }
     sipy_state *state = sipy_state_of_type(type);
@@ -48,12 +50,28 @@ outbox_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     }
     self->state = state;
     self->generation = sipy_forks();
-    si_status status = si_outbox_new(with_fd == Py_True, &self->box);
+    if (loop != NULL && (self->loop = PyWeakref_NewRef(loop, NULL)) == NULL) {
+        Py_DECREF(self);
+        return NULL;
+    }
+    si_status status = si_outbox_new(loop != NULL, &self->box);
     if (status != SI_OK) {
         Py_DECREF(self);
         return status == SI_NOMEM ? PyErr_NoMemory() : PyErr_SetFromErrno(PyExc_OSError);
     }
     return (PyObject *)self;
+}
+
+PyObject *
+sipy_outbox_loop(PyObject *obj)
+{
+    return as_outbox(obj)->loop;
+}
+
+bool
+sipy_outbox_usable(PyObject *obj)
+{
+    return as_outbox(obj)->generation == sipy_forks();
 }
 
 /* The future of a posted task, whose reference the caller gets. */
@@ -87,8 +105,9 @@ outbox_dealloc(PyObject *op)
 {
     PyTypeObject *type = Py_TYPE(op);
     outbox_object *self = as_outbox(op);
+    Py_CLEAR(self->loop);
     /* In a child the parent's box is left alone: its lock may be held for ever. */
-    if (self->box != NULL && self->generation == sipy_forks()) {
+    if (self->box != NULL && sipy_outbox_usable(op)) {
         si_task *task;
         si_outbox_lose(self->box, lose, self->state->interp->entry.id);
         while ((task = si_outbox_take(self->box)) != NULL) {
@@ -123,53 +142,45 @@ outbox_take(PyObject *op, PyObject *limit)
     return list;
 }
 
-/* Gives the result of a future, or None for a watched queue, to the asyncio future that
- * waits for it. -> 1 | 0 it needs more than that | -1 with an exception */
+/* Lets what waits for a watched queue try again. -> 0 | -1 with an exception */
 static int
-deliver(const sipy_state *state, PyObject *future, PyObject *name_done, PyObject *name_set)
+ring(PyObject *bell)
 {
-    bool is_task = PyObject_TypeCheck(future, (PyTypeObject *)state->TaskFuture);
-    PyObject *result = is_task ? sipy_future_plain_result(future) : Py_NewRef(Py_None);
-    if (result == NULL) {
-        return 0;
-    }
-    PyObject *call = is_task ? sipy_future_take_context(future) : Py_NewRef(future);
-    PyObject *done =
-        call == NULL ? Py_NewRef(Py_True) : PyObject_CallMethodNoArgs(call, name_done);
+    PyObject *done = PyObject_CallMethod(bell, "done", NULL);
     if (done == Py_False) {
-        Py_SETREF(done, PyObject_CallMethodOneArg(call, name_set, result));
+        Py_SETREF(done, PyObject_CallMethod(bell, "set_result", "O", Py_None));
     }
-    Py_XDECREF(call);
-    Py_DECREF(result);
     Py_XDECREF(done);
-    return done == NULL ? -1 : 1;
+    return done == NULL ? -1 : 0;
 }
 
-/* Delivers the results of at most limit futures; returns those that failed. */
+/* Tells at most limit calls, and who waits for queues. A Ctrl-C ends it, for it ends the
+ * loop; what is left in the box keeps its descriptor readable. */
 static PyObject *
 outbox_deliver(PyObject *op, PyObject *limit)
 {
-    PyObject *rest = NULL;
-    PyObject *name_done = PyUnicode_InternFromString("done");
-    PyObject *name_set = PyUnicode_InternFromString("set_result");
-    PyObject *list = name_done == NULL || name_set == NULL ? NULL : outbox_take(op, limit);
-    if (list != NULL) {
-        rest = PyList_New(0);
-    }
-    for (Py_ssize_t i = 0; rest != NULL && i < PyList_GET_SIZE(list); i++) {
-        PyObject *future = PyList_GET_ITEM(list, i);
-        int delivered = deliver(as_outbox(op)->state, future, name_done, name_set);
-        if (delivered < 0) {
-            PyErr_WriteUnraisable(future); /* the others of the batch go on */
+    outbox_object *self = as_outbox(op);
+    Py_ssize_t most = PyLong_AsSsize_t(limit);
+    int status = most == -1 && PyErr_Occurred() ? -1 : 0;
+    si_task *task;
+    for (Py_ssize_t i = 0; status == 0 && i < most; i++) {
+        task = si_outbox_take(self->box);
+        if (task == NULL) {
+            break;
         }
-        else if (delivered == 0 && PyList_Append(rest, future) < 0) {
-            Py_CLEAR(rest);
+        PyObject *waiting = future_of(task);
+        bool is_call = (PyObject *)Py_TYPE(waiting) == self->state->Call;
+        status = is_call ? sipy_call_tell(waiting) : ring(waiting);
+        if (status < 0 && PyErr_ExceptionMatches(PyExc_Exception)) {
+            PyErr_WriteUnraisable(waiting); /* the others go on */
+            status = 0;
         }
+        Py_DECREF(waiting);
     }
-    Py_XDECREF(list);
-    Py_XDECREF(name_done);
-    Py_XDECREF(name_set);
-    return rest;
+    if (status < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
 }
 
 static PyObject *
@@ -218,8 +229,7 @@ static PyMethodDef outbox_methods[] = {
      "take($self, limit, /)\n--\n\nAt most limit ended futures, oldest first."},
     {"deliver", outbox_deliver, METH_O,
      "deliver($self, limit, /)\n--\n\n"
-     "Give at most limit results to the asyncio futures that wait for them; return the\n"
-     "futures that have none."},
+     "Tell at most limit calls, and those who wait for queues, in the loop."},
     {"wait", outbox_wait, METH_O,
      "wait($self, timeout, /)\n--\n\n"
      "Sleep until there is one; False if there is none in time or the box is stopped."},
@@ -230,7 +240,9 @@ static PyMethodDef outbox_methods[] = {
 };
 
 static PyType_Slot outbox_slots[] = {
-    {Py_tp_doc, "Outbox(with_descriptor=False, /)\n--\n\nEnded futures, for one reader."},
+    {Py_tp_doc,
+     "Outbox(loop=None, /)\n--\n\n"
+     "Ended futures, for one reader: an event loop, which gets a descriptor, or a thread."},
     {Py_tp_new, outbox_new},
     {Py_tp_dealloc, outbox_dealloc},
     {Py_tp_methods, outbox_methods},

@@ -202,17 +202,11 @@ send(sipy_state *state, sipy_pool *pool, PyObject *future, sipy_job *job,
     job->timeout_ns = order->timeout_ns;
     job->retries = order->retries;
     job->number = si_add_relaxed(&pool->jobs, 1);
-    if (order->box != NULL) {
-        sipy_future_set_context(future, order->context);
-        (void)sipy_future_subscribe(future, order->box); /* it has not even begun */
-    }
     if (enqueue(state, pool, job, order->box != NULL) == 0) {
         return future;
     }
-    if (order->box != NULL) {
-        Py_DECREF((PyObject *)job->task.note);
-        job->task.note = NULL;
-    }
+    si_task_hold(&job->task);
+    sipy_job_end_unrun(job, SIPY_NO_OUTCOME); /* or its Call would wait for its end */
     Py_DECREF(future);
     return NULL;
 }
@@ -238,7 +232,8 @@ sipy_submit(sipy_state *state, sipy_pool *pool, const sipy_order *order)
                         PyErr_ExceptionMatches(PyExc_MemoryError))) {
         return NULL;
     }
-    PyObject *future = sipy_future_new(state, pool, job);
+    PyObject *future = order->box == NULL ? sipy_future_new(state, pool, job)
+                                          : sipy_call_new(state, pool, job, order->box);
     return future == NULL || job == NULL ? future : send(state, pool, future, job, order);
 }
 
@@ -503,6 +498,7 @@ static PyMethodDef pool_functions[] = {
     {"_retire_worker", retire_worker, METH_NOARGS, NULL},
     {"_shutdown_pools", shutdown_all, METH_NOARGS, NULL},
     {"_use_pool_classes", use_classes, METH_VARARGS, NULL},
+    {"_call_type", sipy_call_type, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 

@@ -11,15 +11,14 @@ import asyncio
 import os
 from asyncio import get_running_loop
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
-from concurrent.futures import CancelledError
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, final
 from weakref import WeakValueDictionary
 
 from . import _core
 
 if TYPE_CHECKING:
-    from .executor import Future, InterpreterPoolExecutor
+    from .executor import InterpreterPoolExecutor
 
 __all__ = ["Call", "map"]
 
@@ -28,38 +27,14 @@ _T = TypeVar("_T")
 _BATCH = 512  # futures dealt with before the loop gets to do something else
 
 
-class Call(asyncio.Future[_T]):
-    """An awaitable call of a pool. Cancelling it stops the work."""
+if TYPE_CHECKING:
 
-    __slots__ = ("_task",)  # a dict for each call would cost more than the call
+    @final
+    class Call(asyncio.Future[_T]):
+        """An awaitable call of a pool. Cancelling it stops the work."""
 
-    _task: Future[_T]
-
-    def cancel(self, msg: Any | None = None) -> bool:
-        """Cancel it: the task is taken out of the queue, or interrupted."""
-        if not super().cancel(msg):
-            return False
-        task = getattr(self, "_task", None)
-        if task is not None:
-            task.interrupt()
-        return True
-
-    def _fail(self, future: Future[_T]) -> Call[_T]:
-        """Take over what became of *future*, which has no result; return self."""
-        try:
-            exception = future.exception()
-        except CancelledError:
-            super().cancel()
-            return self
-        if isinstance(exception, StopIteration):  # cannot be raised into a coroutine
-            cause = exception
-            exception = RuntimeError("the task raised StopIteration")
-            exception.__cause__ = cause
-        if exception is None:
-            self.set_result(future.result())
-        else:
-            self.set_exception(exception)
-        return self
+else:
+    Call = _core._call_type(asyncio.CancelledError, asyncio.InvalidStateError)
 
 
 class _Loops(dict[asyncio.AbstractEventLoop, _core._Outbox]):
@@ -68,32 +43,13 @@ class _Loops(dict[asyncio.AbstractEventLoop, _core._Outbox]):
     def __missing__(self, loop: asyncio.AbstractEventLoop) -> _core._Outbox:
         for other in [other for other in self if other.is_closed()]:
             del self[other]
-        box = self[loop] = _core._Outbox(True)
-        loop.add_reader(box.fileno(), _drain, box)
+        box = self[loop] = _core._Outbox(loop)
+        loop.add_reader(box.fileno(), box.deliver, _BATCH)
         return box
 
 
 _boxes = _Loops()
 os.register_at_fork(after_in_child=_boxes.clear)  # no loop of the parent runs there
-
-
-def _drain(box: _core._Outbox) -> None:
-    _fail_all(box.deliver(_BATCH))
-
-
-def _fail_all(futures: list[Any]) -> None:
-    """Have the calls of *futures*, without results, take over what became of them."""
-    try:
-        while futures:
-            future = futures[-1]
-            call = future._callbacks
-            if call is not None and not call.done():
-                call._fail(future)
-            futures.pop()
-            future._callbacks = None
-    except BaseException:  # a Ctrl-C, say, that stops the loop: the others are not lost
-        get_running_loop().call_soon(_fail_all, futures)
-        raise
 
 
 async def map[R](

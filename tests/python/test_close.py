@@ -327,3 +327,38 @@ class TestDestruction:
         assert len(ids()) == 3
         interp.exec("del holder")
         assert ids() == [0, interp.id]
+
+
+def test_thread_local_values_go_while_modules_work(script):
+    assert (
+        script.ok("""
+    import subinterpreters
+    interp = subinterpreters.create()
+    interp.exec('''if True:
+        import threading
+        class Last:
+            def __del__(self, threading=threading, print=print):
+                print("modules work:", threading._active_limbo_lock is not None)
+        threading.kept = threading.local()
+        threading.kept.value = Last()
+    ''')
+    interp.close()
+""")
+        == "modules work: True\n"
+    )
+
+
+def test_a_thread_that_threading_did_not_start_leaves_quietly(script):
+    """Its dummy thread, which 3.13 lets go of too late, is gone by then."""
+    assert (
+        script.ok("""
+    import subinterpreters
+    from subinterpreters import InterpreterPoolExecutor
+    def inside():
+        with InterpreterPoolExecutor(1) as pool:
+            return pool.submit(abs, -1).result()
+    with InterpreterPoolExecutor(1) as pool:
+        print(pool.submit(inside).result())
+""")
+        == "1\n"
+    )

@@ -107,37 +107,6 @@ def test_awaiting_it_ends(script):
     assert done.stdout == why + bad + why + why + "1\n" + why
 
 
-def test_an_exit_while_failures_are_taken_over_loses_no_other(pool, monkeypatch):
-    """It stops the loop; what came in the same batch is there when it goes on."""
-    loop = asyncio.new_event_loop()
-    seen = []
-    fail = aio.Call._fail
-
-    def exit_once(call, future):
-        if not seen:
-            seen.append(call)
-            raise SystemExit
-        return fail(call, future)
-
-    monkeypatch.setattr(aio.Call, "_fail", exit_once)
-
-    async def start():
-        return [pool.run(int, "x") for _ in range(20)]
-
-    try:
-        calls = loop.run_until_complete(start())
-        everything = asyncio.gather(*calls, return_exceptions=True)
-        with pytest.raises(SystemExit):
-            loop.run_until_complete(everything)
-        found = loop.run_until_complete(asyncio.wait_for(everything, LIMIT))
-        assert [type(one) for one in found] == [ValueError] * 20
-    finally:
-        loop.close()
-
-
-# --- threads ------------------------------------------------------------------------
-
-
 def test_a_pool_that_has_timed_out_leaves_no_thread(script):
     source = """
         import os
@@ -268,7 +237,7 @@ def test_calls_that_a_loop_leaves_behind_leave_nothing(pool):
     release = subinterpreters.create_queue()
 
     async def leave():
-        return weakref.ref(pool.run(release.get)._task)
+        return weakref.ref(pool.run(release.get))
 
     async def use():
         return await pool.run(abs, -1)
@@ -281,7 +250,7 @@ def test_calls_that_a_loop_leaves_behind_leave_nothing(pool):
         release.put(None)
     assert asyncio.run(use()) == 1  # after all of them, by the same worker
     gc.collect()
-    assert [future() for future in left] == [None] * 21
+    assert [call() for call in left] == [None] * 21
 
 
 def test_a_loop_is_not_blocked_by_a_full_queue():
