@@ -312,8 +312,8 @@ sipy_future_new(sipy_state *state, sipy_pool *pool, sipy_job *job);
 PyObject *
 sipy_call_new(sipy_state *state, sipy_pool *pool, sipy_job *job, PyObject *box);
 
-/* The loop's box says that the task of op, a Call, has ended: schedules its callbacks. Attached,
- * in the loop's thread. -> 0 | -1 with an exception that is no Exception */
+/* The loop's box says that the task of op, a Call, has ended: schedules its callbacks.
+ * Attached, in the loop's thread. -> 0 | -1 with an exception that is no Exception */
 int
 sipy_call_tell(PyObject *op);
 
