@@ -10,6 +10,7 @@
 #include "binding/pool/pool.h"
 #include "binding/pool/spares.h"
 #include "binding/prologue.h"
+#include "binding/queues.h"
 #include "binding/shareable.h"
 #include "binding/state.h"
 
@@ -102,6 +103,7 @@ static PyMethodDef module_methods[] = {
     {"share", share, METH_O, share_doc},
     {"create_queue", _PyCFunction_CAST(sipy_queue_create), METH_FASTCALL | METH_KEYWORDS,
      create_queue_doc},
+    {"_list_queues", sipy_queue_list, METH_NOARGS, NULL},
     {"keep_ready", _PyCFunction_CAST(sipy_keep_ready), METH_FASTCALL | METH_KEYWORDS,
      keep_ready_doc},
     {"_set_prologue", set_prologue, METH_O, set_prologue_doc},

@@ -17,6 +17,10 @@ sipy_queue_channel(PyObject *queue);
 void
 sipy_queues_owner_gone(int64_t interp_id);
 
+/* _core._list_queues(): a Queue for each, in the order in which they were created. */
+PyObject *
+sipy_queue_list(PyObject *module, PyObject *ignored);
+
 /* --- queue_async.c ------------------------------------------------------------------- */
 
 PyObject *

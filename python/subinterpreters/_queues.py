@@ -11,6 +11,7 @@ from ._core import (
     QueueFull,
     QueueNotFoundError,
 )
+from ._core import _list_queues as list_all
 from ._core import create_queue as create
 
 __all__ = [
@@ -24,4 +25,5 @@ __all__ = [
     "QueueFull",
     "QueueNotFoundError",
     "create",
+    "list_all",
 ]

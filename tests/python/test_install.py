@@ -103,6 +103,10 @@ def test_the_names_are_where_cpython_keeps_them(tmp_path: Path) -> None:
         ):
             assert getattr(_queues, name) is getattr(interpreters, name), name
         assert _queues.create is interpreters.create_queue
+        made = [_queues.create() for _ in range(3)]
+        listed = _queues.list_all()
+        assert [queue for queue in listed if queue in made] == made
+        del made, listed
         for name in ("UNBOUND", "UNBOUND_ERROR", "UNBOUND_REMOVE"):
             assert getattr(_crossinterp, name) is getattr(interpreters, name), name
         assert issubclass(
