@@ -174,22 +174,11 @@ sipy_call_will_be_told(PyObject *op)
     return self->subscribed;
 }
 
-static int
-require_this_process(const sipy_call *self)
-{
-    if (sipy_call_is_done(self) || sipy_pool_usable(self->promise.pool)) {
-        return 0;
-    }
-    PyErr_SetString(self->promise.state->BrokenInterpreterPool,
-                    "the task runs in the process that this one was forked from");
-    return -1;
-}
-
 int
 sipy_call_add_callback(PyObject *op, PyObject *function, PyObject *context)
 {
     sipy_call *self = sipy_call_of(op);
-    if (require_this_process(self) < 0) {
+    if (!self->cancelled && sipy_promise_can_end(&self->promise) < 0) {
         return -1;
     }
     if (!sipy_call_will_be_told(op)) {

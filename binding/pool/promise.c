@@ -60,6 +60,17 @@ sipy_promise_failed(const sipy_promise *promise)
 }
 
 int
+sipy_promise_can_end(const sipy_promise *promise)
+{
+    if (sipy_promise_ended(promise) || sipy_pool_usable(promise->pool)) {
+        return 0;
+    }
+    PyErr_SetString(promise->state->BrokenInterpreterPool,
+                    "the task runs in the process that this one was forked from");
+    return -1;
+}
+
+int
 sipy_promise_decode(sipy_promise *promise)
 {
     if (promise->result != NULL || promise->exception != NULL) {

@@ -44,6 +44,11 @@ sipy_promise_cancelled(const sipy_promise *promise);
 bool
 sipy_promise_failed(const sipy_promise *promise);
 
+/* For who is about to wait: a job of a pool that this process has not made does not end
+ * here. -> 0 | -1 with BrokenInterpreterPool set */
+int
+sipy_promise_can_end(const sipy_promise *promise);
+
 /* Decodes what an ended job came to, unless that was done; not for a cancelled one. May run
  * Python code. -> 0 with result or exception in place | -1 with an exception that is no
  * Exception: a Ctrl-C is for who asks */

@@ -268,13 +268,18 @@ call_traverse(PyObject *op, visitproc visit, void *arg)
     return status != 0 ? status : Py_TYPE(op)->tp_base->tp_traverse(op, visit, arg);
 }
 
-static int
-call_clear(PyObject *op)
+static void
+clear_own(sipy_call *self)
 {
-    sipy_call *self = sipy_call_of(op);
     Py_CLEAR(self->callbacks);
     Py_CLEAR(self->cancel_message);
     sipy_promise_clear(&self->promise);
+}
+
+static int
+call_clear(PyObject *op)
+{
+    clear_own(sipy_call_of(op));
     return Py_TYPE(op)->tp_base->tp_clear(op);
 }
 
@@ -286,8 +291,7 @@ call_dealloc(PyObject *op)
     }
     sipy_call *self = sipy_call_of(op);
     PyObject_GC_UnTrack(op);
-    Py_CLEAR(self->callbacks);
-    Py_CLEAR(self->cancel_message);
+    clear_own(self);
     Py_CLEAR(self->loop);
     si_outbox_drop(self->box);
     sipy_promise_fini(&self->promise);

@@ -146,12 +146,8 @@ settle(sipy_promise *promise, PyObject *timeout)
 {
     int64_t deadline_ns;
     if (!sipy_promise_ended(promise)) {
-        if (sipy_deadline_from(timeout, &deadline_ns) < 0) {
-            return -1;
-        }
-        if (!sipy_pool_usable(promise->pool)) {
-            PyErr_SetString(promise->state->BrokenInterpreterPool,
-                            "the task runs in the process that this one was forked from");
+        if (sipy_deadline_from(timeout, &deadline_ns) < 0 ||
+            sipy_promise_can_end(promise) < 0) {
             return -1;
         }
         int ended =

@@ -2,9 +2,9 @@
  *
  * The task of a subscribed future carries a reference to it, which take() hands over; that
  * of a Call likewise, and that of a watched queue the asyncio future that waits for it, and
- * deliver() tells them. A box that is thrown
- * away while tasks of it still run is kept by them; the reference of what they post then
- * goes back to the interpreter of the box by an errand.
+ * deliver() tells them. A box that is thrown away while tasks of it still run is kept by
+ * them; the reference of what they post then goes back to the interpreter of the box by an
+ * errand.
  */
 #include "binding/errand.h"
 #include "binding/interrupt.h"
