@@ -156,7 +156,7 @@ sipy_failure_capture(sipy_failure *out, sipy_home *home)
     }
     sipy_image_init(&out->original);
     out->has_original =
-        home != NULL && sipy_encode(home->transfer, exc, SIPY_ASYNC, &out->original) == 0;
+        home != NULL && sipy_encode(home->transfer, exc, SIPY_FAILED, &out->original) == 0;
     if (!out->has_original) {
         PyErr_Clear(); /* then only its text crosses */
         sipy_image_fini(&out->original);
@@ -220,6 +220,20 @@ make_original(const sipy_failure *f, sipy_home *home)
     return original == NULL ? Py_NewRef(Py_None) : original;
 }
 
+/* Makes failed the cause of original where that has none, so that the traceback of the
+ * other side is shown with it. Its own cause and its other attributes stay. */
+static void
+explain(PyObject *original, PyObject *failed)
+{
+    PyObject *cause = PyException_GetCause(original);
+    if (cause == NULL) {
+        bool suppress = ((PyBaseExceptionObject *)original)->suppress_context;
+        PyException_SetCause(original, Py_NewRef(failed));
+        ((PyBaseExceptionObject *)original)->suppress_context = suppress;
+    }
+    Py_XDECREF(cause);
+}
+
 PyObject *
 sipy_failure_raise(const sipy_failure *failure, sipy_home *home, sipy_state *state)
 {
@@ -231,11 +245,94 @@ sipy_failure_raise(const sipy_failure *failure, sipy_home *home, sipy_state *sta
     PyObject *error =
         excinfo == NULL ? NULL : PyObject_CallOneArg(state->ExecutionFailed, excinfo);
     Py_XDECREF(excinfo);
-    if (error != NULL && set_steal(error, "original", make_original(failure, home)) == 0) {
+    PyObject *original = error == NULL ? NULL : make_original(failure, home);
+    if (original != NULL && original != Py_None) {
+        explain(original, error);
+    }
+    if (error != NULL && set_steal(error, "original", original) == 0) {
         PyErr_SetObject((PyObject *)Py_TYPE(error), error);
     }
     Py_XDECREF(error);
     return NULL;
+}
+
+/* --- stand-ins -------------------------------------------------------------------- */
+
+/* The texts of a stand-in, from what is told of the exception. */
+static sipy_failure
+read_told(PyObject *told)
+{
+    sipy_failure f = {0};
+    sipy_text *const texts[] = {&f.name, &f.qualname, &f.module, &f.message};
+    for (int i = 0; i < 4; i++) {
+        *texts[i] = text_steal(Py_NewRef(PyTuple_GET_ITEM(told, i)));
+    }
+    f.formatted = join_formatted(&f);
+    PyObject *formatted = text_to_str(&f.formatted);
+    PyObject *lines = PyTuple_GET_ITEM(told, 4);
+    PyObject *display = NULL;
+    if (formatted != NULL) {
+        display = PyUnicode_GET_LENGTH(lines) == 0
+                      ? Py_NewRef(formatted)
+                      : PyUnicode_FromFormat("Traceback (most recent call last):\n%U\n%U",
+                                             lines, formatted);
+    }
+    Py_XDECREF(formatted);
+    f.display = text_steal(display);
+    return f;
+}
+
+static int
+add_note(PyObject *exc, PyObject *note)
+{
+    PyObject *done = note == NULL ? NULL : sipy_compat_method(exc, "add_note", note);
+    Py_XDECREF(done);
+    return done == NULL ? -1 : 0;
+}
+
+static PyObject *
+stand_in_of(sipy_state *state, PyObject *told, PyObject *reason)
+{
+    sipy_failure failure = read_told(told);
+    PyObject *excinfo = make_excinfo(&failure, state);
+    PyObject *error =
+        excinfo == NULL ? NULL : PyObject_CallOneArg(state->ExecutionFailed, excinfo);
+    sipy_failure_fini(&failure);
+    Py_XDECREF(excinfo);
+    int failed = error == NULL ? -1 : PyObject_SetAttrString(error, "original", Py_None);
+    for (Py_ssize_t i = 5; !failed && i < PyTuple_GET_SIZE(told); i++) {
+        failed = add_note(error, PyTuple_GET_ITEM(told, i));
+    }
+    if (!failed) {
+        PyObject *note = PyUnicode_FromFormat(
+            "It stands for an exception that cannot cross: %U", reason);
+        failed = add_note(error, note);
+        Py_XDECREF(note);
+    }
+    if (failed) {
+        Py_CLEAR(error);
+    }
+    return error;
+}
+
+PyObject *
+sipy_failure_stand_in(void *owner, PyObject *told, PyObject *reason)
+{
+    sipy_home *home = owner;
+    if (home->state == NULL) {
+        PyObject *module = PyImport_ImportModule("subinterpreters._core");
+        if (module == NULL) {
+            return NULL;
+        }
+        Py_DECREF(module);
+    }
+    sipy_state *state = home->state;
+    if (state == NULL) {
+        PyErr_SetString(PyExc_RuntimeError, "this interpreter is being finalized");
+        return NULL;
+    }
+    return told == Py_None ? PyObject_CallOneArg(state->NotShareableError, reason)
+                           : stand_in_of(state, told, reason);
 }
 
 PyObject *

@@ -2,7 +2,8 @@
  *
  * capture runs in the interpreter where the exception was raised; raise runs in the
  * caller's and makes an ExecutionFailed of it. In between there is only raw text (any
- * NUL and lone surrogate kept) and, if the exception itself can cross, its image.
+ * NUL and lone surrogates kept) and, if the exception itself can cross, its image. Parts of
+ * it that cannot are replaced by stand-ins (binding/transfer/stand_ins.c).
  */
 #ifndef SIPY_FAILURE_H
 #define SIPY_FAILURE_H
@@ -32,9 +33,15 @@ typedef struct sipy_failure {
 void
 sipy_failure_capture(sipy_failure *out, sipy_home *home);
 
-/* Raises ExecutionFailed in the current interpreter. Returns NULL. */
+/* Raises ExecutionFailed in the current interpreter; it is also the cause of its original,
+ * unless that has one of its own. Returns NULL. */
 PyObject *
 sipy_failure_raise(const sipy_failure *failure, sipy_home *home, sipy_state *state);
+
+/* The stand_in of sipy_hooks; owner is the home of the current interpreter. An exception's
+ * is an ExecutionFailed, anything else's a NotShareableError. */
+PyObject *
+sipy_failure_stand_in(void *owner, PyObject *told, PyObject *reason);
 
 /* As sipy_failure_raise, but raises error with "prefix: formatted" as its message. */
 PyObject *

@@ -3,6 +3,7 @@
 
 #include "binding/crossers.h"
 #include "binding/errand.h"
+#include "binding/failure.h"
 #include "core/base/alloc.h"
 
 /* The engine asks for this interpreter's NotShareableError when something cannot cross.
@@ -53,6 +54,7 @@ fill(sipy_home *home)
     sipy_stream_types_init(&home->streams);
     const sipy_hooks hooks = {
         .not_shareable = not_shareable_error,
+        .stand_in = sipy_failure_stand_in,
         .find_crosser = sipy_crosser_of_type,
         .crosser_by_tag = sipy_crosser_of_tag,
         .run_at_home = sipy_errand_post,

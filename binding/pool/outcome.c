@@ -255,6 +255,19 @@ take_exception(void)
     return PyErr_GetRaisedException();
 }
 
+/* Adds a note to error that says where it happened. -> 0 | -1 with an error */
+static int
+add_place(const sipy_pool *pool, const sipy_job *job, PyObject *error)
+{
+    PyObject *note = PyUnicode_FromFormat(
+        "task %llu of %s, in worker %u (interpreter %lld)", (unsigned long long)job->number,
+        pool->name, job->worker, (long long)job->interp_id);
+    PyObject *done = note == NULL ? NULL : sipy_compat_method(error, "add_note", note);
+    Py_XDECREF(note);
+    Py_XDECREF(done);
+    return done == NULL ? -1 : 0;
+}
+
 /* The failure as an ExecutionFailed that says where it happened, or NULL with an error. */
 static PyObject *
 execution_failed(const sipy_pool *pool, const sipy_job *job, sipy_home *home,
@@ -265,16 +278,9 @@ execution_failed(const sipy_pool *pool, const sipy_job *job, sipy_home *home,
         return NULL;
     }
     PyObject *error = take_exception();
-    PyObject *note = PyUnicode_FromFormat(
-        "task %llu of %s, in worker %u (interpreter %lld)", (unsigned long long)job->number,
-        pool->name, job->worker, (long long)job->interp_id);
-    PyObject *done =
-        note == NULL ? NULL : PyObject_CallMethod(error, "add_note", "O", note);
-    Py_XDECREF(note);
-    if (done == NULL) {
+    if (add_place(pool, job, error) < 0) {
         Py_CLEAR(error);
     }
-    Py_XDECREF(done);
     return error;
 }
 
@@ -288,9 +294,10 @@ caused_by(PyObject *error, const char *text, PyObject *cause)
     return exc;
 }
 
-/* The exception itself where it could cross, caused by the ExecutionFailed (stolen). */
+/* The exception itself where it could cross, else the ExecutionFailed (stolen), which is
+ * its cause. With another cause it says itself where it happened. */
 static PyObject *
-original_of(PyObject *failed)
+original_of(const sipy_pool *pool, const sipy_job *job, PyObject *failed)
 {
     PyObject *original = PyObject_GetAttrString(failed, "original");
     if (original == NULL || !PyExceptionInstance_Check(original)) {
@@ -298,7 +305,12 @@ original_of(PyObject *failed)
         Py_XDECREF(original);
         return failed;
     }
-    PyException_SetCause(original, failed);
+    PyObject *cause = PyException_GetCause(original);
+    if (cause != failed && add_place(pool, job, original) < 0) {
+        PyErr_Clear(); /* it refuses notes */
+    }
+    Py_XDECREF(cause);
+    Py_DECREF(failed);
     return original;
 }
 
@@ -366,7 +378,7 @@ exception_of(sipy_pool *pool, const sipy_job *job, sipy_home *home, sipy_state *
             break;
     }
     return failed == NULL ? caused_by(PyExc_MemoryError, "in the worker", NULL)
-                          : original_of(failed);
+                          : original_of(pool, job, failed);
 }
 
 PyObject *

@@ -39,6 +39,19 @@ current_key(const enc_frame *f)
     return key;
 }
 
+/* The place of the current part of an exception, and whether names below are attributes. */
+static PyObject *
+error_place(const enc_frame *f, bool *attributes)
+{
+    static const char *const last[4] = {".__cause__", ".__context__", "", ".__notes__"};
+    Py_ssize_t beyond = f->parts & REDUCE_ERROR ? f->i - 1 - (f->size - 4) : -1;
+    if (beyond >= 0 && beyond < 4) {
+        return PyUnicode_FromString(last[beyond]);
+    }
+    *attributes = f->i > 2;
+    return PyUnicode_FromString(f->i == 2 ? "<arguments of its class>" : "");
+}
+
 /* The place of the current part of f, and whether names below are attributes. */
 static PyObject *
 place(sipy_encoder *e, const enc_frame *f, bool *attributes)
@@ -70,6 +83,15 @@ place(sipy_encoder *e, const enc_frame *f, bool *attributes)
             break;
         case ENC_SET:
             return PyUnicode_FromString("{...}");
+        case ENC_ERROR:
+            return error_place(f, attributes);
+        case ENC_ITEMS:
+            if (f->label != LABEL_ATTR) {
+                return PyUnicode_FromFormat("[%zd]", f->i - 1);
+            }
+            attribute = true;
+            key = PyTuple_GET_ITEM(f->obj, (f->i - 1) / 2 * 2);
+            break;
         default:
             *attributes = attribute;
             return PyUnicode_FromString("");

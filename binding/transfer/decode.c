@@ -22,6 +22,7 @@
 PyObject *
 sipy__damaged(sipy_decoder *d)
 {
+    d->damaged = !d->replaced;
     PyErr_SetString(PyExc_ValueError, "damaged or truncated image");
     return NULL;
 }
@@ -79,6 +80,7 @@ sipy__decoder_begin(sipy_transfer *t, const uint8_t *data, size_t len,
     d->shape_count = 0;
     d->depth = 0;
     d->args = NULL;
+    d->damaged = d->replaced = false;
     if (len < 3 || data[0] != FORMAT_MAGIC) {
         sipy__damaged(d);
         sipy__decoder_end(d);
@@ -89,9 +91,8 @@ sipy__decoder_begin(sipy_transfer *t, const uint8_t *data, size_t len,
     return d;
 }
 
-/* Drops a frame that will not be finished. */
-static void
-abandon(sipy_decoder *d)
+void
+sipy__dec_abandon(sipy_decoder *d)
 {
     dec_frame *f = &d->frames[--d->depth];
     if (f->kind == DEC_ARGS) {
@@ -105,11 +106,11 @@ abandon(sipy_decoder *d)
     Py_XDECREF(key);
 }
 
-static void
-drop_shapes(sipy_decoder *d)
+void
+sipy__dec_drop_shapes(sipy_decoder *d, uint32_t keep)
 {
-    for (uint32_t i = 0; i < d->shape_count; i++) {
-        dec_shape *shape = &d->shapes[i];
+    while (d->shape_count > keep) {
+        dec_shape *shape = &d->shapes[--d->shape_count];
         for (Py_ssize_t k = 0; k < shape->size; k++) {
             Py_DECREF(shape->keys[k]);
         }
@@ -117,7 +118,6 @@ drop_shapes(sipy_decoder *d)
         Py_XDECREF((PyObject *)shape->type);
         si_free(shape->keys);
     }
-    d->shape_count = 0;
 }
 
 void
@@ -127,12 +127,12 @@ sipy__decoder_end(sipy_decoder *d)
     if (d->depth > 0 || d->memo_count > 0 || d->shape_count > 0) {
         PyObject *exc = PyErr_GetRaisedException();
         while (d->depth > 0) {
-            abandon(d);
+            sipy__dec_abandon(d);
         }
         for (uint32_t i = 0; i < d->memo_count; i++) {
             Py_DECREF(d->memo[i]);
         }
-        drop_shapes(d);
+        sipy__dec_drop_shapes(d, 0);
         PyErr_SetRaisedException(exc);
     }
     if (t->spare_decoder == NULL && !t->cleared) {
@@ -275,6 +275,8 @@ deliver(sipy_decoder *d, dec_frame *f, PyObject *v)
         case DEC_ARGS:
             d->args[f->i++] = v;
             return f->i == f->size;
+        case DEC_TRY:
+            return sipy__dec_into_try(d, f, v);
         default:
             Py_DECREF(v);
             sipy__damaged(d);
@@ -413,23 +415,23 @@ run(sipy_decoder *d, size_t base)
     PyObject *v;
     for (;;) {
         int whole = read_value(d, &v);
-        if (whole < 0) {
-            return NULL;
-        }
-        while (whole > 0) {
+        while (whole != 0) {
+            if (SI_UNLIKELY(whole < 0)) {
+                whole = sipy__dec_recover(d, base, &v);
+                if (whole < 0) {
+                    return NULL;
+                }
+            }
             if (d->depth == base) {
                 return v;
             }
             whole = deliver(d, &d->frames[d->depth - 1], v);
-            if (whole < 0) {
-                return NULL;
-            }
             if (whole > 0) {
                 if (d->frames[d->depth - 1].kind == DEC_ARGS) {
                     return Py_NewRef(Py_None);
                 }
                 if (sipy__dec_finish(d, &d->frames[d->depth - 1], &v) < 0) {
-                    return NULL;
+                    whole = -1;
                 }
             }
         }

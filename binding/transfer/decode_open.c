@@ -313,6 +313,9 @@ sipy__dec_container(sipy_decoder *d, unsigned tag, bool memo, PyObject **out)
         case TAG_REDUCE_AGAIN:
             failed = d->pure ? (sipy__damaged(d), -1) : sipy__dec_reduce(d, tag, memo);
             break;
+        case TAG_TRY:
+            failed = d->pure || memo ? (sipy__damaged(d), -1) : sipy__dec_try(d);
+            break;
         case TAG_BREAK:
             failed = memo ? (sipy__damaged(d), -1) : sipy__dec_break(d);
             break;

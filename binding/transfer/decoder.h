@@ -15,6 +15,7 @@ typedef enum dec_kind {
     DEC_PARTS, /* a few values, then an object is made from them */
     DEC_REDUCE,
     DEC_ARGS, /* the values of a call, into the array of the decoder */
+    DEC_TRY,  /* what is told, then a value that a stand-in may replace */
 } dec_kind;
 
 typedef struct dec_shape {
@@ -34,12 +35,15 @@ typedef struct dec_frame {
     bool memo;
     bool tracked;  /* DEC_TUPLE: off the garbage collector's list until complete */
     PyObject *obj; /* owned */
-    PyObject *key; /* owned: DEC_DICT key, DEC_REDUCE callable */
+    PyObject *key; /* owned: DEC_DICT key, DEC_REDUCE callable, DEC_TRY what is told */
     PyObject **slots;
     Py_ssize_t i;
     Py_ssize_t size;
-    uint32_t shape;
-    void *table; /* key table that slots points into */
+    uint32_t shape; /* DEC_TRY: how many there were before */
+    union {
+        void *table;        /* key table that slots points into */
+        const uint8_t *end; /* DEC_TRY: where the value ends */
+    };
 } dec_frame;
 
 #define DEC_FRAMES 24
@@ -52,6 +56,8 @@ struct sipy_decoder {
     const sipy_hold *holds;
     size_t hold_count;
     bool pure;
+    bool damaged;    /* by nothing that a stand-in could have caused */
+    bool replaced;   /* there are stand-ins for what could not be built */
     PyObject **memo; /* owned references */
     uint32_t memo_count;
     uint32_t memo_cap;
@@ -126,6 +132,36 @@ int
 sipy__dec_reduce(sipy_decoder *d, unsigned tag, bool memo);
 int
 sipy__dec_reduce_part(sipy_decoder *d, dec_frame *f, PyObject *v);
+/* __cause__, __context__, __suppress_context__ and notes, in this order; v is borrowed.
+ * -> 0 | -1 */
+int
+sipy__dec_error_part(sipy_decoder *d, dec_frame *f, PyObject *v);
+
+/* A TAG_TRY; pushes its frame. -> 0 | -1 */
+int
+sipy__dec_try(sipy_decoder *d);
+
+/* The next value of it, consumed. -> 1 it has all, 0 it wants more, -1 */
+int
+sipy__dec_into_try(sipy_decoder *d, dec_frame *f, PyObject *v);
+
+/* A TAG_STAND_IN. */
+PyObject *
+sipy__dec_stand_in(sipy_decoder *d);
+
+/* The current exception made a value fail: a stand-in for the smallest part above frame
+ * base that may be replaced. -> 1 with *out, the reader behind that part | -1 there is
+ * none, or the exception must pass */
+int
+sipy__dec_recover(sipy_decoder *d, size_t base, PyObject **out);
+
+/* Drops the frame on top, which will not be finished. */
+void
+sipy__dec_abandon(sipy_decoder *d);
+
+/* All but the first `keep`. */
+void
+sipy__dec_drop_shapes(sipy_decoder *d, uint32_t keep);
 
 /* The block behind that hold, borrowed. -> NULL with an exception */
 si_block *

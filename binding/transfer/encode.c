@@ -81,7 +81,7 @@ sipy__enc_hold(sipy_encoder *e)
         }
     }
     for (uint32_t i = 0; i < e->memo_count; i++) {
-        Py_INCREF(e->numbered[i]);
+        Py_XINCREF(e->numbered[i]);
     }
     return 0;
 }
@@ -108,10 +108,8 @@ go_list(sipy_encoder *e, enc_frame *f, PyObject **next)
     return 0;
 }
 
-/* The parts that subject is made from are written: it takes its number now, unless one
- * of them led back to it. -> 1 it has one already, and the rest is not wanted */
-static int
-number_late(sipy_encoder *e, enc_frame *f)
+int
+sipy__enc_number_late(sipy_encoder *e, enc_frame *f)
 {
     uint32_t number;
     f->memo = false;
@@ -139,7 +137,7 @@ go_parts(sipy_encoder *e, enc_frame *f, PyObject **next)
             }
             f->due = -1;
             if (f->memo) {
-                int known = number_late(e, f);
+                int known = sipy__enc_number_late(e, f);
                 if (known != 0) {
                     return known < 0 ? -1 : 0;
                 }
@@ -331,7 +329,7 @@ go_set(sipy_encoder *e, enc_frame *f, PyObject **next)
     if (PyErr_Occurred() || f->i != f->size) {
         return PyErr_Occurred() ? -1 : sipy__enc_changed("set");
     }
-    return f->memo && number_late(e, f) < 0 ? -1 : 0;
+    return f->memo && sipy__enc_number_late(e, f) < 0 ? -1 : 0;
 }
 
 static inline int
@@ -350,6 +348,12 @@ go(sipy_encoder *e, enc_frame *f, PyObject **next)
             return go_slots(e, f, next);
         case ENC_SET:
             return go_set(e, f, next);
+        case ENC_ERROR:
+            return sipy__enc_go_error(e, f, next);
+        case ENC_ITEMS:
+            return sipy__enc_go_items(e, f, next);
+        case ENC_TRY:
+            return sipy__enc_go_try(e, f);
         default:
             return 0;
     }
@@ -365,7 +369,8 @@ sipy__encode_value(sipy_encoder *e, PyObject *obj)
     }
     PyObject *next = obj;
     for (;;) {
-        if (sipy__enc_open(e, next, Py_TYPE(next)) < 0) {
+        if (SI_UNLIKELY(sipy__enc_open(e, next, Py_TYPE(next)) < 0) &&
+            sipy__enc_recover(e, base) < 0) {
             return -1;
         }
         for (;;) {
@@ -373,8 +378,11 @@ sipy__encode_value(sipy_encoder *e, PyObject *obj)
                 return 0;
             }
             int step = go(e, &e->frames[e->depth - 1], &next);
-            if (step < 0) {
-                return -1;
+            if (SI_UNLIKELY(step < 0)) {
+                if (sipy__enc_recover(e, base) < 0) {
+                    return -1;
+                }
+                continue;
             }
             if (step > 0) {
                 break;

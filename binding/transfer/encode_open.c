@@ -8,17 +8,16 @@
 #include "core/base/alloc.h"
 
 void
-sipy__enc_drop_shapes(sipy_encoder *e)
+sipy__enc_drop_shapes(sipy_encoder *e, uint32_t keep)
 {
-    for (uint32_t i = 0; i < e->shape_count; i++) {
-        enc_shape *shape = &e->shapes[i];
+    while (e->shape_count > keep) {
+        enc_shape *shape = &e->shapes[--e->shape_count];
         for (Py_ssize_t k = 0; k < shape->size; k++) {
             Py_DECREF(shape->keys[k]);
         }
         Py_XDECREF((PyObject *)shape->type);
         si_free(shape->keys);
     }
-    e->shape_count = 0;
 }
 
 /* ---- shapes: dicts and instances with equal keys ---- */

@@ -1,5 +1,6 @@
 /* encoder.c — the state of one encoding: buffer, memo, life. */
 #include "binding/transfer/encoder.h"
+#include "binding/transfer/functions.h"
 #include "core/base/alloc.h"
 #include "core/platform/pages.h"
 
@@ -59,6 +60,9 @@ memo_grow(sipy_encoder *e)
         return -1;
     }
     for (uint32_t i = 0; i < e->memo_count; i++) {
+        if (e->numbered[i] == NULL) {
+            continue;
+        }
         size_t at = memo_hash(e->numbered[i]) & (size - 1);
         while (slots[at].round != 0) {
             at = (at + 1) & (size - 1);
@@ -112,6 +116,72 @@ sipy__enc_number(sipy_encoder *e, PyObject *obj, uint32_t *number)
         return memo_grow(e);
     }
     return 0;
+}
+
+/* Where obj, which has a number, is in the table. */
+static size_t
+memo_slot(const sipy_encoder *e, PyObject *obj)
+{
+    size_t at = memo_hash(obj) & e->memo_mask;
+    while (e->memo[at].key != obj || e->memo[at].round != e->round) {
+        at = (at + 1) & e->memo_mask;
+    }
+    return at;
+}
+
+void
+sipy__enc_forget_numbers(sipy_encoder *e, uint32_t keep)
+{
+    /* The last one first: then each leaves the table as it was before it came, except for
+     * the slots of those that were taken back, which stay lost until the table grows. */
+    while (e->memo_count > keep) {
+        PyObject *obj = e->numbered[--e->memo_count];
+        if (obj == NULL) {
+            e->memo_limit -= e->memo_limit > 0;
+            continue;
+        }
+        enc_slot *slot = &e->memo[memo_slot(e, obj)];
+        slot->key = NULL;
+        slot->round = 0;
+        if (e->holding) {
+            Py_DECREF(obj);
+        }
+    }
+    e->settled = e->settled < keep ? e->settled : keep;
+}
+
+/* Nobody finds the object of that number any more; its slot stays taken. */
+static void
+take_back(sipy_encoder *e, uint32_t number)
+{
+    PyObject *obj = e->numbered[number];
+    e->memo[memo_slot(e, obj)].key = NULL;
+    e->numbered[number] = NULL;
+    if (e->holding) {
+        Py_DECREF(obj);
+    }
+}
+
+/* Whether obj is written anew as easily as it is referred to: by its value, by reference,
+ * or by an id. Runs destructors. */
+static bool
+is_easy(sipy_encoder *e, PyObject *obj)
+{
+    return PyUnicode_Check(obj) || PyBytes_Check(obj) || PyType_Check(obj) ||
+           PyFunction_Check(obj) || PyCFunction_Check(obj) || PyCode_Check(obj) ||
+           PyModule_Check(obj) ||
+           (e->t->functions != NULL && sipy__record_of(e->t->functions, obj) != NULL);
+}
+
+void
+sipy__enc_settle(sipy_encoder *e)
+{
+    for (; e->settled < e->memo_count; e->settled++) {
+        PyObject *obj = e->numbered[e->settled];
+        if (obj != NULL && is_easy(e, obj)) {
+            take_back(e, e->settled);
+        }
+    }
 }
 
 bool
@@ -221,6 +291,9 @@ sipy__encoder_begin(sipy_transfer *t, sipy_image *image, unsigned flags)
     e->holding = false;
     e->memo_count = 0;
     e->reducing = 0;
+    e->trying = 0;
+    e->settled = 0;
+    e->quiet = false;
     e->late = 0;
     e->depth = 0;
     e->shape_count = 0;
@@ -289,12 +362,13 @@ sipy__encoder_end(sipy_encoder *e, bool ok)
         while (e->depth > 0) {
             sipy__enc_pop(e);
         }
-        sipy__enc_drop_shapes(e);
+        sipy__enc_drop_shapes(e, 0);
         if (e->holding) {
             for (uint32_t i = 0; i < e->memo_count; i++) {
-                Py_DECREF(e->numbered[i]);
+                Py_XDECREF(e->numbered[i]);
             }
         }
+        e->memo_limit = memo_limit(e->memo_mask + 1);
         if (!ok) {
             sipy_image_reset(image);
         }

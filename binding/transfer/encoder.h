@@ -12,6 +12,9 @@ typedef enum enc_kind {
     ENC_SLOTS, /* obj: the instance, values of a shape */
     ENC_SET,   /* obj: the set; aside: its iterator */
     ENC_KEEP,  /* obj is only kept alive until here */
+    ENC_ERROR, /* as ENC_PARTS, of an exception */
+    ENC_ITEMS, /* obj: a tuple, of which each item may be replaced by a stand-in */
+    ENC_TRY,   /* obj may be replaced by a stand-in; see stand_ins.c */
 } enc_kind;
 
 /* How the place of a part reads in a message. */
@@ -35,14 +38,15 @@ typedef struct enc_shape {
 typedef struct enc_frame {
     uint8_t kind;
     uint8_t label;
-    bool owned; /* obj is a reference of ours */
-    bool memo;  /* subject gets its number once `due` parts are written */
+    bool owned;        /* obj is a reference of ours */
+    bool memo;         /* subject gets its number once `due` parts are written */
+    uint32_t numbered; /* ENC_TRY: how many objects had a number before */
     PyObject *obj;
     PyObject *subject;
     PyObject *aside; /* owned: iterator or value whose turn comes next */
     Py_ssize_t i;
     Py_ssize_t size;
-    Py_ssize_t pos; /* PyDict_Next */
+    Py_ssize_t pos; /* PyDict_Next; ENC_TRY: where the value begins */
     Py_ssize_t due;
     size_t at; /* where its tag is, counted from the start of the buffer */
     uint32_t shape_number;
@@ -75,10 +79,13 @@ struct sipy_encoder {
     uint32_t memo_count;
     uint32_t late;     /* open frames whose subject is not numbered yet */
     uint32_t reducing; /* nested reductions whose arguments are being written */
+    uint32_t trying;   /* frames of kind ENC_TRY */
+    uint32_t settled;  /* see sipy__enc_settle */
+    bool quiet;        /* exceptions get no note of their traceback */
     size_t memo_mask;
     uint32_t memo_limit; /* it grows when it has that many */
     enc_slot *memo;
-    PyObject **numbered; /* owned if holding */
+    PyObject **numbered; /* owned if holding; NULL: taken back */
     uint32_t numbered_cap;
     size_t depth;
     size_t frame_cap;
@@ -131,8 +138,9 @@ sipy__enc_pop(sipy_encoder *e);
 int
 sipy__enc_open(sipy_encoder *e, PyObject *obj, PyTypeObject *type);
 
+/* All but the first `keep`. */
 void
-sipy__enc_drop_shapes(sipy_encoder *e);
+sipy__enc_drop_shapes(sipy_encoder *e, uint32_t keep);
 
 /* RuntimeError: what was written has changed meanwhile. -> -1 */
 int
@@ -156,7 +164,7 @@ sipy__enc_instance(sipy_encoder *e, PyObject *obj, PyTypeObject *type);
 int
 sipy__enc_reduce(sipy_encoder *e, PyObject *obj);
 
-/* obj by the tuple that its __reduce__ gave (borrowed); more: with REDUCE_ERROR, three
+/* obj by the tuple that its __reduce__ gave (borrowed); more: with REDUCE_ERROR, four
  * more values. memo: obj gets its number after the arguments. */
 int
 sipy__enc_reduced(sipy_encoder *e, PyObject *obj, PyObject *reduced, unsigned parts,
@@ -226,6 +234,54 @@ bool
 sipy__is_array(sipy_transfer *t, PyTypeObject *type);
 int
 sipy__enc_exception(sipy_encoder *e, PyObject *obj);
+
+/* The frames of errors.c and stand_ins.c. -> 1 *next is to be opened, 0 the frame on top
+ * is complete, -1 */
+int
+sipy__enc_go_error(sipy_encoder *e, enc_frame *f, PyObject **next);
+int
+sipy__enc_go_items(sipy_encoder *e, enc_frame *f, PyObject **next);
+int
+sipy__enc_go_try(sipy_encoder *e, enc_frame *f);
+
+/* The parts that f's subject is made from are written: it takes its number now, unless
+ * one of them led back to it. -> 1 it has one already, and the rest is not wanted */
+int
+sipy__enc_number_late(sipy_encoder *e, enc_frame *f);
+
+/* Takes back all numbers but the first `keep`. Runs destructors. */
+void
+sipy__enc_forget_numbers(sipy_encoder *e, uint32_t keep);
+
+/* Whether obj is being written, and does not exist yet where its parts are built. */
+bool
+sipy__enc_is_open(const sipy_encoder *e, PyObject *obj);
+
+/* Takes back the numbers from e->settled on of what is written anew as easily as referred
+ * to, such as str, classes and type variables: no value that may be given up may be the
+ * only one that has it. Runs destructors. */
+void
+sipy__enc_settle(sipy_encoder *e);
+
+/* obj comes next, and may be replaced by a stand-in from here on. -> 0 | -1 */
+int
+sipy__enc_try(sipy_encoder *e, PyObject *obj);
+
+/* The current exception made what is written fail: writes a stand-in for the smallest part
+ * that may be replaced, above frame base. -> 0 go on with the frame on top | -1 there is no
+ * such part, or the exception must pass */
+int
+sipy__enc_recover(sipy_encoder *e, size_t base);
+
+/* What is told of an exception that a stand-in may replace; see sipy_hooks. Leaves no
+ * exception but MemoryError. -> new reference | NULL */
+PyObject *
+sipy__tell(sipy_encoder *e, PyObject *exc);
+
+/* The traceback of exc without head and last newline, as the traceback module writes it;
+ * empty if it has none or it cannot be written. -> new reference | NULL with MemoryError */
+PyObject *
+sipy__traceback_lines(PyObject *exc);
 
 /* Large bytes beside the image: held with SIPY_SYNC (owner is pinned), else copied.
  * Writes the number of the hold and the size. -> 0 | -1 with an exception */

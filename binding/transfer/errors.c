@@ -1,21 +1,179 @@
-/* errors.c — exceptions as values, with what pickle loses: cause, context, notes.
+/* errors.c — exceptions as values, with what pickle loses: cause, context, notes, and the
+ * traceback as a note.
  *
  * An exception that keeps BaseException's __reduce__ is made again without calling an
  * __init__ that is written in Python, since that may want other arguments.
+ *
+ * What was sent on purpose crosses whole or not at all, as any value does. What only came
+ * along (a cause, a context, everything of an exception that was raised) may be replaced
+ * by a stand-in where it cannot cross: an exception, an argument, an attribute.
  */
+#include "binding/transfer/decoder.h"
 #include "binding/transfer/encoder.h"
+#include "binding/transfer/scalars.h"
 
-int
-sipy__enc_exception(sipy_encoder *e, PyObject *obj)
+/* ---- what is told of an exception ---- */
+
+/* Leaves no exception but MemoryError, with NULL. */
+static PyObject *
+or_text(PyObject *str, const char *otherwise)
 {
-    bool memo;
-    int known = sipy__enc_memo_late(e, obj, &memo);
-    if (known != 0) {
-        return known < 0 ? -1 : 0;
+    if (str != NULL && PyUnicode_CheckExact(str)) {
+        return str;
     }
-    if (sipy__enc_hold(e) < 0) {
-        return -1;
+    PyObject *exact = NULL;
+    if (str != NULL && PyUnicode_Check(str)) {
+        exact = PyUnicode_FromObject(str); /* an exact one, of a subclass */
     }
+    Py_XDECREF(str);
+    if (exact == NULL && PyErr_Occurred() && PyErr_ExceptionMatches(PyExc_MemoryError)) {
+        return NULL;
+    }
+    PyErr_Clear(); /* what cannot be told is left out: it is about a failure already */
+    return exact == NULL ? PyUnicode_FromString(otherwise) : exact;
+}
+
+PyObject *
+sipy__traceback_lines(PyObject *exc)
+{
+    PyObject *traceback = PyException_GetTraceback(exc);
+    PyObject *lines = NULL, *text = NULL;
+    if (traceback != NULL) {
+        PyObject *module = PyImport_ImportModule("traceback");
+        if (module != NULL) {
+            lines = sipy_compat_method(module, "format_tb", traceback);
+        }
+        Py_XDECREF(module);
+    }
+    PyObject *empty = lines == NULL ? NULL : PyUnicode_FromString("");
+    if (empty != NULL) {
+        text = PyUnicode_Join(empty, lines);
+    }
+    Py_XDECREF(empty);
+    Py_XDECREF(lines);
+    Py_XDECREF(traceback);
+    text = or_text(text, "");
+    if (text != NULL && PyUnicode_GET_LENGTH(text) > 0) {
+        Py_SETREF(text, PyUnicode_Substring(text, 0, PyUnicode_GET_LENGTH(text) - 1));
+    }
+    return text;
+}
+
+/* The notes of exc as a new list; empty if it has none that can be told. */
+static PyObject *
+notes_of(sipy_encoder *e, PyObject *exc)
+{
+    PyObject *found = NULL, *notes = PyList_New(0);
+    if (notes != NULL && sipy_compat_get_optional(exc, e->t->n___notes__, &found) < 0) {
+        PyErr_Clear(); /* as the traceback module passes over it */
+    }
+    bool listed = found != NULL && PyList_Check(found);
+    for (Py_ssize_t i = 0; listed && notes != NULL && i < PyList_GET_SIZE(found); i++) {
+        PyObject *note = PyList_GET_ITEM(found, i);
+        if (PyUnicode_CheckExact(note) && PyList_Append(notes, note) < 0) {
+            Py_CLEAR(notes);
+        }
+    }
+    Py_XDECREF(found);
+    return notes;
+}
+
+PyObject *
+sipy__tell(sipy_encoder *e, PyObject *exc)
+{
+    static const char *const names[3] = {"__name__", "__qualname__", "__module__"};
+    PyObject *told = notes_of(e, exc);
+    PyObject *text = NULL;
+    for (int i = 0; told != NULL && i < 5; i++) {
+        if (i < 3) {
+            text = or_text(sipy_compat_attr((PyObject *)Py_TYPE(exc), names[i]), "?");
+        }
+        else {
+            text = i == 3 ? or_text(PyObject_Str(exc), "<unprintable>")
+                          : sipy__traceback_lines(exc);
+        }
+        if (text == NULL || PyList_Insert(told, i, text) < 0) {
+            Py_CLEAR(told);
+        }
+        Py_XDECREF(text);
+    }
+    PyObject *tuple = told == NULL ? NULL : PyList_AsTuple(told);
+    Py_XDECREF(told);
+    return tuple;
+}
+
+/* ---- writing ---- */
+
+/* What the receiver adds to the notes of exc: those that its state does not bring, and the
+ * traceback. -> new tuple or None | NULL with MemoryError */
+static PyObject *
+more_notes(sipy_encoder *e, PyObject *exc, PyObject *reduced)
+{
+    bool stateless =
+        PyTuple_GET_SIZE(reduced) < 3 || PyTuple_GET_ITEM(reduced, 2) == Py_None;
+    PyObject *notes = stateless ? notes_of(e, exc) : PyList_New(0);
+    PyObject *lines = NULL;
+    if (notes != NULL && !e->quiet) {
+        lines = sipy__traceback_lines(exc);
+        if (lines == NULL) {
+            Py_CLEAR(notes);
+        }
+    }
+    if (lines != NULL && PyUnicode_GET_LENGTH(lines) > 0) {
+        PyObject *note = PyUnicode_FromFormat(
+            "Traceback in interpreter %lld (most recent call last):\n%U",
+            (long long)e->t->hooks.interp_id, lines);
+        if (note == NULL || PyList_Append(notes, note) < 0) {
+            Py_CLEAR(notes);
+        }
+        Py_XDECREF(note);
+    }
+    Py_XDECREF(lines);
+    if (notes == NULL || PyList_GET_SIZE(notes) > 0) {
+        PyObject *tuple = notes == NULL ? NULL : PyList_AsTuple(notes);
+        Py_XDECREF(notes);
+        return tuple;
+    }
+    Py_DECREF(notes);
+    return Py_NewRef(Py_None);
+}
+
+/* Writes obj by what its __reduce__ gave, which is a tuple. */
+static int
+write_reduced(sipy_encoder *e, PyObject *obj, PyObject *reduced, unsigned parts, bool memo)
+{
+    PyObject *cause = PyException_GetCause(obj);
+    PyObject *context = PyException_GetContext(obj);
+    PyObject *notes = more_notes(e, obj, reduced);
+    bool suppress = ((PyBaseExceptionObject *)obj)->suppress_context;
+    PyObject *more[4] = {cause == NULL ? Py_None : cause,
+                         context == NULL ? Py_None : context, suppress ? Py_True : Py_False,
+                         notes};
+    /* CPython keeps MemoryErrors for reuse, and the flag in them as it was. */
+    bool fresh = !Py_IS_TYPE(obj, (PyTypeObject *)PyExc_MemoryError);
+    if (fresh && cause == NULL && context == NULL && !suppress && notes == Py_None) {
+        parts &= ~(unsigned)REDUCE_ERROR;
+    }
+    int result = notes == NULL ? -1 : sipy__enc_reduced(e, obj, reduced, parts, more, memo);
+    if (result == 0) {
+        e->frames[e->depth - 1].kind = ENC_ERROR;
+    }
+    Py_XDECREF(cause);
+    Py_XDECREF(context);
+    Py_XDECREF(notes);
+    return result;
+}
+
+/* Whether what is below an exception may be replaced. */
+static bool
+is_lenient(const sipy_encoder *e)
+{
+    return e->trying > 0 || (e->flags & SIPY_FAILED) != 0;
+}
+
+static int
+write_exception(sipy_encoder *e, PyObject *obj, bool memo)
+{
     PyTypeObject *type = Py_TYPE(obj);
     PyTypeObject *base = type;
     while (PyType_HasFeature(base, Py_TPFLAGS_HEAPTYPE)) {
@@ -30,23 +188,206 @@ sipy__enc_exception(sipy_encoder *e, PyObject *obj)
     if (reduced == NULL) {
         return -1;
     }
-    PyObject *cause = PyException_GetCause(obj);
-    PyObject *context = PyException_GetContext(obj);
-    PyObject *more[3] = {
-        cause == NULL ? Py_None : cause, context == NULL ? Py_None : context,
-        ((PyBaseExceptionObject *)obj)->suppress_context ? Py_True : Py_False};
-    if (more[0] == Py_None && more[1] == Py_None && more[2] == Py_False) {
-        parts &= ~(unsigned)REDUCE_ERROR;
-    }
     int result = -1;
     if (PyTuple_Check(reduced)) {
-        result = sipy__enc_reduced(e, obj, reduced, parts, more, memo);
+        result = write_reduced(e, obj, reduced, parts, memo);
     }
     else {
         PyErr_SetString(PyExc_TypeError, "__reduce__ of an exception must give a tuple");
     }
-    Py_XDECREF(cause);
-    Py_XDECREF(context);
     Py_DECREF(reduced);
     return result;
+}
+
+int
+sipy__enc_exception(sipy_encoder *e, PyObject *obj)
+{
+    bool memo;
+    int known = sipy__enc_memo_late(e, obj, &memo);
+    if (known != 0) {
+        return known < 0 ? -1 : 0;
+    }
+    if (sipy__enc_hold(e) < 0) {
+        return -1;
+    }
+    const enc_frame *outer = e->depth == 0 ? NULL : &e->frames[e->depth - 1];
+    if (outer == NULL && (e->flags & SIPY_FAILED)) {
+        PyObject *cause = PyException_GetCause(obj);
+        e->quiet = cause == NULL;
+        Py_XDECREF(cause);
+    }
+    else if (outer != NULL && is_lenient(e) &&
+             !(outer->kind == ENC_TRY && outer->obj == obj) && sipy__enc_try(e, obj) < 0) {
+        return -1;
+    }
+    if (is_lenient(e) && sipy__enc_is_open(e, obj)) {
+        /* A group, say, whose member has it as its context: the member comes first. */
+        PyErr_SetString(PyExc_ValueError, "it is made from what this is a part of");
+        return -1;
+    }
+    return write_exception(e, obj, memo);
+}
+
+/* ---- the frames ---- */
+
+/* Goes on with the items of tuple one by one. */
+static int
+push_items(sipy_encoder *e, PyObject *tuple, unsigned label, PyObject **next)
+{
+    enc_frame *f = sipy__enc_push(e, ENC_ITEMS, tuple, true);
+    if (f == NULL) {
+        return -1;
+    }
+    f->label = (uint8_t)label;
+    f->size = PyTuple_GET_SIZE(tuple);
+    return sipy__enc_go_items(e, f, next);
+}
+
+static int
+open_arguments(sipy_encoder *e, PyObject *args, PyObject **next)
+{
+    if (enc_tag(e, TAG_TUPLE, (uint64_t)PyTuple_GET_SIZE(args)) < 0) {
+        return -1;
+    }
+    return push_items(e, Py_NewRef(args), LABEL_INDEX, next);
+}
+
+static int
+open_attributes(sipy_encoder *e, PyObject *dict, PyObject **next)
+{
+    Py_ssize_t size = PyDict_GET_SIZE(dict), pos = 0, i = 0;
+    PyObject *key, *value;
+    PyObject *flat = PyTuple_New(2 * size);
+    if (flat == NULL) {
+        return -1;
+    }
+    /* Nothing in between can run code, so the size holds. */
+    while (PyDict_Next(dict, &pos, &key, &value)) {
+        PyTuple_SET_ITEM(flat, i++, Py_NewRef(key));
+        PyTuple_SET_ITEM(flat, i++, Py_NewRef(value));
+    }
+    if (enc_tag(e, TAG_DICT, (uint64_t)size) < 0) {
+        Py_DECREF(flat);
+        return -1;
+    }
+    return push_items(e, flat, LABEL_ATTR, next);
+}
+
+/* The position of the state among the parts of f, or -1. */
+static Py_ssize_t
+state_index(const enc_frame *f)
+{
+    if (!(f->parts & REDUCE_STATE)) {
+        return -1;
+    }
+    return 2 + ((f->parts & REDUCE_ITEMS) != 0) + ((f->parts & REDUCE_PAIRS) != 0);
+}
+
+/* Whether the part at i is the cause or context. */
+static bool
+is_link(const enc_frame *f, Py_ssize_t i)
+{
+    return (f->parts & REDUCE_ERROR) && i >= f->size - 4 && i < f->size - 2;
+}
+
+int
+sipy__enc_go_error(sipy_encoder *e, enc_frame *f, PyObject **next)
+{
+    for (;;) {
+        if (f->i == f->due) {
+            f->due = -1;
+            e->reducing--;
+            if (f->memo) {
+                int known = sipy__enc_number_late(e, f);
+                if (known != 0) {
+                    return known < 0 ? -1 : 0;
+                }
+            }
+        }
+        if (f->i >= f->size) {
+            return 0;
+        }
+        Py_ssize_t i = f->i++;
+        PyObject *item = PyTuple_GET_ITEM(f->obj, i);
+        int written = write_scalar(e, item);
+        if (written < 0) {
+            return -1;
+        }
+        if (written > 0) {
+            continue;
+        }
+        *next = item;
+        uint32_t number;
+        if (is_link(f, i)) {
+            /* Met before, it is there already, and need not be told of. */
+            return !sipy__enc_find(e, item, &number) && sipy__enc_try(e, item) < 0 ? -1 : 1;
+        }
+        if (is_lenient(e) && i == 1 && PyTuple_CheckExact(item) &&
+            PyTuple_GET_SIZE(item) > 0 && !(f->parts & REDUCE_NEWOBJ_EX)) {
+            return open_arguments(e, item, next);
+        }
+        if (is_lenient(e) && i == state_index(f) && PyDict_CheckExact(item)) {
+            return open_attributes(e, item, next);
+        }
+        return 1;
+    }
+}
+
+int
+sipy__enc_go_items(sipy_encoder *e, enc_frame *f, PyObject **next)
+{
+    while (f->i < f->size) {
+        PyObject *item = PyTuple_GET_ITEM(f->obj, f->i);
+        f->i++;
+        int written = write_scalar(e, item);
+        if (written < 0) {
+            return -1;
+        }
+        if (written == 0) {
+            uint32_t number;
+            *next = item;
+            return !sipy__enc_find(e, item, &number) && sipy__enc_try(e, item) < 0 ? -1 : 1;
+        }
+    }
+    return 0;
+}
+
+/* ---- reading ---- */
+
+static int
+add_notes(PyObject *exc, PyObject *notes)
+{
+    for (Py_ssize_t i = 0; notes != Py_None && i < PyTuple_GET_SIZE(notes); i++) {
+        PyObject *done = sipy_compat_method(exc, "add_note", PyTuple_GET_ITEM(notes, i));
+        if (done == NULL && !sipy__is_answerable()) {
+            return -1;
+        }
+        PyErr_Clear(); /* its __setattr__ or __notes__ refuses notes: it goes without */
+        Py_XDECREF(done);
+    }
+    return 0;
+}
+
+int
+sipy__dec_error_part(sipy_decoder *d, dec_frame *f, PyObject *v)
+{
+    if (!PyExceptionInstance_Check(f->obj) ||
+        (f->i < 4 && v != Py_None && !PyExceptionInstance_Check(v))) {
+        sipy__damaged(d);
+        return -1;
+    }
+    switch (f->i++) {
+        case 2:
+            PyException_SetCause(f->obj, v == Py_None ? NULL : Py_NewRef(v));
+            return 0;
+        case 3:
+            PyException_SetContext(f->obj, v == Py_None ? NULL : Py_NewRef(v));
+            return 0;
+        case 4:
+            return PyObject_SetAttr(f->obj, d->t->n___suppress_context__, v);
+        default:
+            f->parts &= (uint8_t)~REDUCE_ERROR;
+            return v == Py_None || PyTuple_CheckExact(v) ? add_notes(f->obj, v)
+                                                         : (sipy__damaged(d), -1);
+    }
 }

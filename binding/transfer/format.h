@@ -8,7 +8,7 @@
 #ifndef SIPY_TRANSFER_FORMAT_H
 #define SIPY_TRANSFER_FORMAT_H
 
-#define FORMAT_MAGIC 0x53 /* changes with every change of the format */
+#define FORMAT_MAGIC 0x54 /* changes with every change of the format */
 
 typedef enum format_flag {
     FORMAT_PURE = 1, /* decoding runs no Python code: only built-in types inside */
@@ -79,6 +79,10 @@ typedef enum format_tag {
     TAG_CACHED,        /* the same: an lru_cache */
     TAG_DISPATCHER,    /* the same: a singledispatch function */
     TAG_UNSET,         /* among the values of an instance: a slot without a value */
+    TAG_TRY,           /* eight bytes: length of the rest; four: how many values are
+                          numbered after it; what is told of an exception, or None;
+                          the value, which a stand-in replaces if it cannot be built */
+    TAG_STAND_IN,      /* the value of a TAG_TRY that could not be written: str why */
     TAG_COUNT,
 } format_tag;
 
@@ -91,7 +95,8 @@ typedef enum reduce_part {
     REDUCE_STATE = 16,
     REDUCE_SETTER = 32,  /* after the state: callable(object, state) */
     REDUCE_NO_INIT = 64, /* an exception: made without its __init__ */
-    REDUCE_ERROR = 128,  /* at the end: __cause__, __context__, __suppress_context__ */
+    REDUCE_ERROR = 128,  /* at the end: __cause__, __context__, __suppress_context__,
+                            and a tuple of notes to add, or None */
 } reduce_part;
 
 #endif /* SIPY_TRANSFER_FORMAT_H */

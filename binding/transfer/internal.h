@@ -144,6 +144,10 @@ sipy__dict_first(PyObject *dict, PyObject *const *keys, Py_ssize_t size);
 int
 sipy__need_pickling(sipy_transfer *t);
 
+/* Whether an exception is set that need not pass: an Exception other than MemoryError. */
+bool
+sipy__is_answerable(void);
+
 /* A class written in Python, without a __new__ of its own, down to object. */
 bool
 sipy__is_plain_class(PyTypeObject *type);

@@ -371,6 +371,8 @@ sipy__dec_other(sipy_decoder *d, unsigned tag)
             return sipy__dec_dispatcher(d);
         case TAG_MODULE:
             return sipy__dec_module(d);
+        case TAG_STAND_IN:
+            return sipy__dec_stand_in(d);
         default:
             return sipy__dec_scalar(d, tag);
     }

@@ -205,7 +205,7 @@ int
 sipy__enc_reduced(sipy_encoder *e, PyObject *obj, PyObject *reduced, unsigned parts,
                   PyObject *const *more, bool memo)
 {
-    PyObject *list[9] = {NULL};
+    PyObject *list[10] = {NULL};
     Py_ssize_t count = 0;
     PyObject *tuple = NULL;
     if (!PyTuple_Check(reduced) || PyTuple_GET_SIZE(reduced) < 2 ||
@@ -222,7 +222,7 @@ sipy__enc_reduced(sipy_encoder *e, PyObject *obj, PyObject *reduced, unsigned pa
     }
     int failed = list_parts(e, obj, reduced, list, &count, &parts);
     if (parts & REDUCE_ERROR) {
-        for (int i = 0; i < 3; i++) {
+        for (int i = 0; i < 4; i++) {
             list[count++] = Py_NewRef(more[i]);
         }
     }
@@ -505,28 +505,6 @@ next_part(unsigned parts)
                                   : 0;
 }
 
-/* Cause, context and the flag beside them arrive in this order. */
-static int
-set_error_part(sipy_decoder *d, dec_frame *f, PyObject *v)
-{
-    if (!PyExceptionInstance_Check(f->obj) ||
-        (f->i < 4 && v != Py_None && !PyExceptionInstance_Check(v))) {
-        sipy__damaged(d);
-        return -1;
-    }
-    switch (f->i++) {
-        case 2:
-            PyException_SetCause(f->obj, v == Py_None ? NULL : Py_NewRef(v));
-            return 0;
-        case 3:
-            PyException_SetContext(f->obj, v == Py_None ? NULL : Py_NewRef(v));
-            return 0;
-        default:
-            f->parts &= (uint8_t)~REDUCE_ERROR;
-            return PyObject_SetAttr(f->obj, d->t->n___suppress_context__, v);
-    }
-}
-
 /* The arguments, consumed: makes the object. -> as sipy__dec_reduce_part */
 static int
 take_arguments(sipy_decoder *d, dec_frame *f, PyObject *v)
@@ -592,7 +570,7 @@ sipy__dec_reduce_part(sipy_decoder *d, dec_frame *f, PyObject *v)
         f->parts &= (uint8_t)~REDUCE_STATE;
     }
     else {
-        failed = set_error_part(d, f, v);
+        failed = sipy__dec_error_part(d, f, v);
     }
     Py_DECREF(v);
     return failed ? -1 : next_part(f->parts) == 0;

@@ -10,6 +10,9 @@
  *            stay alive, until the receiver is done. Then large bytes and str are read
  *            in place, and the image keeps references to them: such an image is reset
  *            by its sender, attached.
+ * Exceptions bring the traceback of their sender as a note. What one of them has as its
+ *            cause or context, and whatever is below that, is replaced by a stand-in if
+ *            it cannot cross.
  * Errors     What cannot cross raises NotShareableError that says which object, where
  *            in its container, and why (__cause__). A damaged image raises ValueError
  *            or the error of what it asks for; it never crashes.
@@ -28,6 +31,10 @@ typedef enum sipy_flags {
     SIPY_SYNC = 1u << 0, /* the sender stays blocked until the receiver is done */
     SIPY_STAY = 1u << 1, /* the sender goes on, but its interpreter stays: what cannot
                           * change is read in place */
+    /* An exception that nobody sent on purpose: whatever of it cannot cross is replaced
+     * by a stand-in, except for itself. If it has no __cause__, its traceback is shown in
+     * another way and it gets no note of it. */
+    SIPY_FAILED = 1u << 2,
 } sipy_flags;
 
 /* What an image keeps alive: drop(ptr) ends it. Any thread, attached or not, except for
@@ -69,6 +76,11 @@ struct sipy_crosser {
 struct sipy_hooks {
     /* The class NotShareableError, borrowed; NULL with an exception. */
     PyObject *(*not_shareable)(void *owner);
+    /* What stands for a part of an exception that could not cross, for the given reason
+     * (str): told is None or, of an exception, a tuple of str: name, qualified name and
+     * module of its class, message, traceback, then its notes. -> new reference | NULL
+     * with an exception. NULL as hook: a NotShareableError does. */
+    PyObject *(*stand_in)(void *owner, PyObject *told, PyObject *reason);
     /* How type crosses, or NULL (no exception) if it is not one of ours. */
     const sipy_crosser *(*find_crosser)(void *owner, PyTypeObject *type);
     /* The crosser with that tag, or NULL (no exception). */

@@ -354,7 +354,8 @@ class InterpreterPoolExecutor(_core._Pool, ThreadPoolExecutor):  # type: ignore[
     submit() waits while max_pending tasks are queued.
 
     Functions, arguments and results are copied. An exception has its real type, and an
-    ExecutionFailed with the traceback of the other interpreter as its cause.
+    ExecutionFailed with the traceback of the other interpreter as its cause, unless it
+    has another one: then the traceback is a note.
 
     It is a ThreadPoolExecutor, as the one of the standard library is, for those who
     ask; nothing of that class is used.

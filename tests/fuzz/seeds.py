@@ -60,6 +60,10 @@ donor = engine.encode(HELD)  # noqa: F821
 shared = [1, {"a": 2}]
 cycle = [1]
 cycle.append(cycle)
+chained = ValueError("top")
+chained.__cause__ = ExceptionGroup("g", [ValueError(iter(shared)), KeyError([shared])])
+chained.__cause__.attribute = Local({"a": iter, "b": (iter(()), shared)})
+chained.__context__ = KeyError(iter([]), chained)
 VALUES = [
     *HELD,
     HELD,
@@ -93,6 +97,7 @@ VALUES = [
     *(collections.Counter("hello"), collections.deque([1, 2], maxlen=3)),
     *(int, len, Local([1]), [Local(1), Local(2)], Kind.A),
     ExceptionGroup("g", [ValueError("v"), KeyError("k")]),
+    chained,
 ]
 
 if "FUZZ_CORPUS" in os.environ:

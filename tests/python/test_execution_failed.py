@@ -337,9 +337,23 @@ class TestOriginal:
         assert exc.original.filename == "/no/such/file"
 
     def test_what_cannot(self, interp):
-        exc = failure(interp, "import threading; raise ValueError(threading.Lock())")
+        exc = failure(
+            interp,
+            """
+            class Refusing(ValueError):
+                def __reduce__(self):
+                    1/0
+            raise Refusing("hi")
+            """,
+        )
         assert exc.original is None
-        assert exc.excinfo.type.__name__ == "ValueError"
+        assert exc.excinfo.type.__name__ == "Refusing"
+
+    def test_an_argument_that_cannot(self, interp):
+        exc = failure(interp, "import threading; raise ValueError(threading.Lock())")
+        (stand_in,) = exc.original.args
+        assert type(stand_in) is subinterpreters.NotShareableError
+        assert "cannot send '_thread.lock' object" in str(stand_in)
 
 
 class TestTravels:

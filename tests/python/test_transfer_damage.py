@@ -73,7 +73,7 @@ FUZZ = """
 import random
 seed = int(sys.argv[1])
 rnd = random.Random(seed)
-small = [v for v in samples.VALUES if not isinstance(v, type(len))]
+small = [v for v in samples.VALUES + samples.errors() if not isinstance(v, type(len))]
 images = [i for i in map(engine.dump, small) if 2 < len(i) < 3000]
 print("seed", seed, "images", len(images))
 
@@ -118,7 +118,7 @@ def test_much_damage(with_engine, seed):
 
 def test_every_truncation_is_an_error(with_engine):
     with_engine("""
-for value in samples.VALUES:
+for value in samples.VALUES + samples.errors():
     image = engine.dump(value)
     if len(image) > 3000 or engine.blocks():
         continue
@@ -150,7 +150,7 @@ def measure(action):
     # CPython's caches settle in the meantime; what leaks, leaks every time.
     return next((g for _ in range(4) if (g := growth(action)) < 100), 100)
 
-for value in samples.VALUES:
+for value in samples.VALUES + samples.errors():
     grown = measure(lambda: engine.roundtrip(value))
     assert grown < 100, (value, grown)
 
@@ -176,7 +176,7 @@ def cut(image):
         except Exception:
             pass
 
-for value in samples.VALUES:
+for value in samples.VALUES + samples.errors():
     image = engine.dump(value)
     if len(image) < 300:
         grown = measure(lambda: cut(image))

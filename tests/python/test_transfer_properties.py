@@ -59,6 +59,42 @@ hashable = st.one_of(
 leaves = hashable | st.binary(max_size=20).map(bytearray) | st.builds(slice, hashable)
 
 
+def put_together(exc, cause, context, notes, attributes):
+    exc.__cause__, exc.__context__ = cause, context
+    exc.__suppress_context__ = len(attributes) % 2 == 1
+    for note in notes:
+        exc.add_note(note)
+    vars(exc).update(attributes)
+    return exc
+
+
+def exceptions(inner):
+    bare = st.one_of(
+        st.builds(
+            lambda kind, args: kind(*args),
+            st.sampled_from([ValueError, KeyError, MemoryError, SystemExit, OSError]),
+            st.lists(inner, max_size=2),
+        ),
+        st.builds(samples.Custom, text, inner),
+    )
+    names = st.sampled_from(["a", "b", "detail"])
+
+    def linked(inside):
+        groups = st.builds(
+            BaseExceptionGroup, text, st.lists(inside, min_size=1, max_size=3)
+        )
+        return st.builds(
+            put_together,
+            bare | groups,
+            st.none() | inside,
+            st.none() | inside,
+            st.lists(text, max_size=2),
+            st.dictionaries(names, inner, max_size=2),
+        )
+
+    return st.recursive(bare, linked, max_leaves=4)
+
+
 def containers(inner):
     keys = hashable | st.tuples(hashable, hashable)
     return st.one_of(
@@ -82,6 +118,7 @@ def containers(inner):
 
 
 values = st.recursive(leaves, containers, max_leaves=25)
+errors = exceptions(st.recursive(leaves, containers, max_leaves=4))
 
 ATOMS = (
     type(None), bool, int, float, complex, str, bytes, type, type(len), range,
@@ -101,6 +138,11 @@ def parts(value):
         yield from (value.a, value.b)
     elif isinstance(value, slice):
         yield from (value.start, value.stop, value.step)
+    elif isinstance(value, BaseException):
+        yield from value.args
+        yield from (value.__cause__, value.__context__, value.__suppress_context__)
+        if isinstance(value, BaseExceptionGroup):
+            yield from value.exceptions
     if hasattr(value, "__dict__"):
         yield vars(value)
 
@@ -141,6 +183,10 @@ def echo(value):
     return value
 
 
+def raise_it(exc):
+    raise exc
+
+
 @FAST
 @given(value=values)
 def test_as_deepcopy(far, value):
@@ -150,6 +196,36 @@ def test_as_deepcopy(far, value):
     assert_alike(queue.get(), model)
     assert_alike(far.call(echo, value), model)
     assert_alike(value, model)
+
+
+@FAST
+@given(exc=errors, again=st.booleans())
+def test_exceptions_as_they_are(far, exc, again):
+    """Never raised, so that no traceback is added. (copy.deepcopy loses the links.)"""
+    value = [exc, exc.args, exc] if again else exc
+    queue = subinterpreters.create_queue()
+    queue.put(value)
+    assert_alike(queue.get(), value)
+    assert_alike(far.call(echo, value), value)
+
+
+@FAST
+@given(exc=errors)
+def test_exceptions_that_were_raised(far, exc):
+    """What is raised is the same, but for the cause, where it has none."""
+    caused = exc.__cause__ is not None
+    with pytest.raises(subinterpreters.ExecutionFailed) as caught:
+        far.call(raise_it, exc)
+    back = caught.value.original
+    if not caused:
+        assert back.__cause__ is caught.value
+        suppress, back.__cause__ = back.__suppress_context__, None
+        back.__suppress_context__ = suppress
+    else:
+        assert back.__notes__.pop().startswith("Traceback in interpreter ")
+        if not back.__notes__ and not hasattr(exc, "__notes__"):
+            del back.__notes__
+    assert_alike(back, exc)
 
 
 @FAST

@@ -224,7 +224,8 @@ def test_exceptions_keep_what_belongs_to_them(there_and_back):
         exc.add_note("a note")
         back = there_and_back(exc)
     assert (type(back), back.args, back.code) == (samples.Custom, ("outer",), 5)
-    assert back.__notes__ == ["a note"]
+    assert back.__notes__[0] == "a note"
+    assert back.__notes__[1].startswith("Traceback in interpreter ")
     assert repr(back.__cause__) == "KeyError('inner')"
     assert back.__suppress_context__
     group = there_and_back(ExceptionGroup("g", [ValueError(1), KeyError("no")]))

@@ -151,6 +151,57 @@ class Shrinking:
         return int, (1,)
 
 
+class Refusing(Exception):
+    def __reduce__(self):
+        raise RuntimeError("not today")
+
+
+class Picky(Exception):
+    """Cannot be built where it arrives."""
+
+    def __reduce__(self):
+        return int, (str(self.args),), {"a": [self.args]}
+
+
+def error(exc, cause=None, context=None, notes=(), **attributes):
+    exc.__cause__, exc.__context__ = cause, context
+    exc.__suppress_context__ = cause is not None
+    for note in notes:
+        exc.add_note(note)
+    vars(exc).update(attributes)
+    return exc
+
+
+def chain(links):
+    """An exception with that many others behind it, as context and cause in turn."""
+    exc = None
+    for i in range(links):
+        exc = error(ValueError(i), *((exc, None) if i % 2 else (None, exc)))
+    return exc
+
+
+def errors():
+    """Exceptions that cross, though not all of their parts can."""
+    plain = {"a": [1], "b": Plain("b")}
+    return [
+        error(ValueError("v"), KeyError("k"), TypeError("t"), ["note"], plain=plain),
+        ExceptionGroup("g", [ValueError(1), ExceptionGroup("h", [KeyError(plain)])]),
+        Custom("text", 5),
+        chain(20),
+        error(ValueError(1), context=error(KeyError(1), lock=Locked(), plain=plain)),
+        error(ValueError(1), Refusing(1, plain), KeyError(plain, plain), plain=plain),
+        error(
+            ValueError(1), Picky(plain, [plain]), error(KeyError(), Picky(), p=plain)
+        ),
+        error(
+            ValueError(1),
+            ExceptionGroup(
+                "g", [KeyError([plain, Locked()]), Picky(plain), Refusing()]
+            ),
+        ),
+    ]
+
+
 VALUES = [
     None,
     True,
