@@ -527,7 +527,7 @@ sipy__dec_class(sipy_decoder *d)
             obj = sipy__dec_static(d);
             break;
         case TAG_LOCAL_CLASS:
-            obj = sipy__dec_local_class(d);
+            obj = sipy__dec_described(d, TAG_LOCAL_CLASS);
             break;
         default:
             return sipy__damaged(d);

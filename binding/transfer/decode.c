@@ -76,6 +76,7 @@ sipy__decoder_begin(sipy_transfer *t, const uint8_t *data, size_t len,
     d->end = data + len;
     d->holds = holds;
     d->hold_count = hold_count;
+    d->whole = NULL;
     d->memo_count = 0;
     d->shape_count = 0;
     d->depth = 0;

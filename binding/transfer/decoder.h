@@ -55,6 +55,8 @@ struct sipy_decoder {
     sipy_transfer *t;
     const sipy_hold *holds;
     size_t hold_count;
+    si_block *whole; /* borrowed: of a description, the one that it is a part of, or it
+                      * itself; NULL: it is none */
     bool pure;
     bool damaged;    /* by nothing that a stand-in could have caused */
     bool replaced;   /* there are stand-ins for what could not be built */
@@ -116,16 +118,10 @@ PyObject *
 sipy__dec_held(sipy_decoder *d, unsigned tag);
 PyObject *
 sipy__dec_code(sipy_decoder *d);
+/* What has an id and was described once: as it is known here, or else made from the
+ * description. -> new reference | NULL with an exception */
 PyObject *
-sipy__dec_function(sipy_decoder *d);
-PyObject *
-sipy__dec_local_class(sipy_decoder *d);
-PyObject *
-sipy__dec_type_param(sipy_decoder *d);
-PyObject *
-sipy__dec_cached(sipy_decoder *d);
-PyObject *
-sipy__dec_dispatcher(sipy_decoder *d);
+sipy__dec_described(sipy_decoder *d, unsigned tag);
 PyObject *
 sipy__dec_module(sipy_decoder *d);
 int

@@ -302,7 +302,8 @@ sipy__encoder_begin(sipy_transfer *t, sipy_image *image, unsigned flags)
     e->root = NULL;
     e->calling = false;
     e->in_function = false;
-    t->encodings++;
+    e->building = NULL;
+    e->scope = ++t->encodings;
     if (image->data == NULL) {
         e->p = e->end = NULL;
     }

@@ -75,6 +75,10 @@ struct sipy_encoder {
     unsigned flags;
     bool pure;    /* nothing so far needs Python code to decode */
     bool holding; /* Python code may have run: everything pointed to is owned */
+    /* The description that it writes; NULL: it is none. */
+    struct building *building;
+    /* Number of the outermost encoding that it is part of. */
+    uint64_t scope;
     uint32_t round;
     uint32_t memo_count;
     uint32_t late;     /* open frames whose subject is not numbered yet */

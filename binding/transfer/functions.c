@@ -103,7 +103,7 @@ write_needs(sipy_encoder *e, PyObject *module, PyObject *needs)
             sipy__enc_described(e, value, "global", name) < 0) {
             return -1;
         }
-        PyObject *id = sipy__binding(e->t, module, name, value);
+        PyObject *id = sipy__binding(e, module, name, value);
         int failed = id == NULL || sipy__encode_value(e, id) < 0;
         Py_XDECREF(id);
         if (failed) {
@@ -148,27 +148,13 @@ write_description(sipy_encoder *e, PyFunctionObject *func, PyObject *needs, deps
     return write_needs(e, module, needs);
 }
 
-/* The description of func as a blob; needs is NULL for a generic function. */
-static si_block *
-describe(sipy_transfer *t, PyFunctionObject *func, PyObject *needs, deps *list)
+/* needs is NULL for a generic function. */
+static int
+write_either(sipy_encoder *e, building *b, PyObject *needs)
 {
-    sipy_image image;
-    sipy_image_init(&image);
-    sipy_encoder *e = sipy__encoder_begin(t, &image, SIPY_ASYNC);
-    if (e == NULL) {
-        return NULL;
-    }
-    e->in_function = true;
-    if (sipy__enc_hold(e) < 0 ||
-        (needs == NULL ? sipy__write_dispatcher(e, func, list)
-                       : write_description(e, func, needs, list)) < 0) {
-        sipy__blame(e);
-        sipy__encoder_end(e, false);
-        sipy_image_fini(&image);
-        return NULL;
-    }
-    sipy__encoder_end(e, true);
-    return sipy__blob_new(&image);
+    PyFunctionObject *func = (PyFunctionObject *)b->obj;
+    return needs == NULL ? sipy__write_dispatcher(e, func, &b->deps)
+                         : write_description(e, func, needs, &b->deps);
 }
 
 /* Describes func under id (0: a new one) and makes it known. -> its record, which the
@@ -178,18 +164,12 @@ ship(sipy_encoder *e, PyFunctionObject *func, PyObject *needs, deps *found, uint
      si_block **blob)
 {
     sipy_functions *fs = e->t->functions;
-    building b = {.outer = fs->building,
-                  .obj = (PyObject *)func,
+    building b = {.obj = (PyObject *)func,
                   .id = id != 0 ? id : sipy__new_id(),
+                  .tag = needs == NULL ? TAG_DISPATCHER : TAG_FUNCTION,
                   .deps = *found};
     memset(found, 0, sizeof(*found));
-    fs->building = &b;
-    *blob = NULL;
-    if (!Py_EnterRecursiveCall(" while sending a function")) {
-        *blob = describe(e->t, func, needs, &b.deps);
-        Py_LeaveRecursiveCall();
-    }
-    fs->building = b.outer;
+    *blob = sipy__describe(e, &b, write_either, needs);
     record *r = NULL;
     if (*blob != NULL) {
         r = sipy__record_of(fs, (PyObject *)func);
@@ -198,22 +178,15 @@ ship(sipy_encoder *e, PyFunctionObject *func, PyObject *needs, deps *found, uint
         }
         r = sipy__record_new(fs, RECORD_FUNCTION, (PyObject *)func, b.id, true);
     }
-    if (r != NULL && b.outer != NULL) {
-        if (sipy__deps_merge(&b.outer->deps, &b.deps, b.outer->obj) < 0) {
-            r = NULL;
-        }
-    }
     if (r == NULL) {
         sipy__deps_clear(&b.deps);
         si_block_drop(*blob);
         *blob = NULL;
         return NULL;
     }
+    r->tag = b.tag;
     r->deps = b.deps;
-    if (!b.open) {
-        si_block_hold(*blob);
-        r->blob = *blob;
-    }
+    sipy__described_as(e, r, &b, *blob);
     return r;
 }
 
@@ -224,14 +197,16 @@ write_by_value(sipy_encoder *e, PyFunctionObject *func, PyObject *needs, deps *f
                bool importable)
 {
     record *r = sipy__record_of(e->t->functions, (PyObject *)func);
-    uint64_t id = r != NULL && sipy__record_valid(r) ? r->id : 0;
+    uint64_t id = r != NULL && sipy__record_valid(e, r) ? r->id : 0;
     si_block *blob;
+    if (PyErr_Occurred()) {
+        return -1;
+    }
     r = ship(e, func, needs, found, id, &blob);
     if (r == NULL) {
         return -1;
     }
     r->importable = importable;
-    r->tag = needs == NULL ? TAG_DISPATCHER : TAG_FUNCTION;
     int failed = sipy__enc_by_id(e, (PyObject *)func, r->tag, r->id, blob);
     si_block_drop(blob);
     return failed;
@@ -277,22 +252,16 @@ sipy__enc_function(sipy_encoder *e, PyObject *func)
     if (fs == NULL) {
         return -1;
     }
-    for (building *b = fs->building; b != NULL; b = b->outer) {
-        if (b->obj == func) {
-            for (building *inner = fs->building; inner != b; inner = inner->outer) {
-                inner->open = true;
-            }
-            return sipy__enc_by_id(e, func, TAG_FUNCTION, b->id, NULL);
-        }
+    uint64_t id;
+    if (sipy__is_building(e, func, &id)) {
+        return sipy__enc_by_id(e, func, TAG_FUNCTION, id, NULL);
     }
     record *r = sipy__record_of(fs, func);
-    if (r != NULL && r->blob != NULL && (e->calling || !r->importable) &&
-        sipy__record_valid(r)) {
-        if (fs->building != NULL &&
-            sipy__deps_merge(&fs->building->deps, &r->deps, fs->building->obj) < 0) {
-            return -1;
+    if (r != NULL && (e->calling || !r->importable) && sipy__record_valid(e, r)) {
+        si_block *blob = sipy__blob_for(e, r);
+        if (blob != NULL) {
+            return sipy__enc_by_id(e, func, r->tag, r->id, blob);
         }
-        return sipy__enc_by_id(e, func, r->tag, r->id, r->blob);
     }
     return PyErr_Occurred() ? -1 : write_slowly(e, (PyFunctionObject *)func);
 }
@@ -425,7 +394,7 @@ fill_cells(sipy_decoder *d, PyObject *func)
     return 0;
 }
 
-/* Binds one needed global, unless the sender has not rebound it since it was bound. */
+/* Binds one needed global, unless the sender has not rebound it since it was bound here. */
 static int
 bind(sipy_decoder *d, PyObject *ns, PyObject *applied)
 {
@@ -436,7 +405,8 @@ bind(sipy_decoder *d, PyObject *ns, PyObject *applied)
     if (!failed && PyUnicode_CompareWithASCIIString(name, "__name__") != 0 &&
         PyUnicode_CompareWithASCIIString(name, "__builtins__") != 0) {
         PyObject *last = PyDict_GetItemWithError(applied, name);
-        int same = last == NULL ? 0 : PyObject_RichCompareBool(last, id, Py_EQ);
+        /* A description may be older than what was bound since. */
+        int same = last == NULL ? 0 : PyObject_RichCompareBool(last, id, Py_GE);
         failed =
             PyErr_Occurred() != NULL || (!same && (PyDict_SetItem(ns, name, value) < 0 ||
                                                    PyDict_SetItem(applied, name, id) < 0));
@@ -485,8 +455,8 @@ fill_function(sipy_decoder *d, PyObject *func, PyObject *applied)
     return 0;
 }
 
-static PyObject *
-receive(sipy_transfer *t, uint64_t id, si_block *blob, unsigned tag)
+PyObject *
+sipy__receive_function(sipy_transfer *t, uint64_t id, si_block *blob, unsigned tag)
 {
     sipy_decoder *d = sipy__blob_open(t, blob);
     if (d == NULL) {
@@ -504,8 +474,7 @@ receive(sipy_transfer *t, uint64_t id, si_block *blob, unsigned tag)
     else {
         r->tag = (uint8_t)tag;
         r->pending = true;
-        si_block_hold(blob);
-        r->blob = blob;
+        sipy__received_by(r, blob);
         if ((plain ? fill_function(d, func, applied) : sipy__fill_dispatcher(d, func)) <
             0) {
             Py_CLEAR(func);
@@ -522,28 +491,4 @@ receive(sipy_transfer *t, uint64_t id, si_block *blob, unsigned tag)
     }
     sipy__decoder_end(d);
     return func;
-}
-
-static PyObject *
-receive_function(sipy_transfer *t, uint64_t id, si_block *blob)
-{
-    return receive(t, id, blob, TAG_FUNCTION);
-}
-
-static PyObject *
-receive_dispatcher(sipy_transfer *t, uint64_t id, si_block *blob)
-{
-    return receive(t, id, blob, TAG_DISPATCHER);
-}
-
-PyObject *
-sipy__dec_function(sipy_decoder *d)
-{
-    return sipy__dec_described(d, " while receiving a function", receive_function);
-}
-
-PyObject *
-sipy__dec_dispatcher(sipy_decoder *d)
-{
-    return sipy__dec_described(d, " while receiving a function", receive_dispatcher);
 }

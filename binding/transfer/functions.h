@@ -5,7 +5,8 @@
  *            needed globals are rebound gets a new one. Its description (a blob: an
  *            image in raw memory) is written once; after that an image carries the id
  *            and a hold on the blob. The receiver looks the id up and reads the blob
- *            only if the id is new to it.
+ *            only if the id is new to it. What refers to each other is parts of one blob,
+ *            see buildings.c: then the hold is on that one.
  * Records    One per id and interpreter. At home, where the object was made, it is
  *            known weakly; elsewhere strongly. Functions and code are bounded in
  *            number, the longest unused goes first; classes stay, as instances depend
@@ -32,6 +33,7 @@ typedef enum dep_kind {
     DEP_GLOBAL, /* `name` in dict `where`; value NULL: it is not there */
     DEP_ITEMS,  /* all items of dict `where`, or attributes of function `where`: as in dict
                  * value; NULL: none */
+    DEP_USE,    /* what has that id must be known by it, and be as it was in its turn */
 } dep_kind;
 
 typedef struct dep {
@@ -41,6 +43,7 @@ typedef struct dep {
     PyObject *where;
     PyObject *name;  /* owned, may be NULL */
     PyObject *value; /* compared by identity; may be NULL */
+    uint64_t id;     /* DEP_USE */
 } dep;
 
 typedef struct deps {
@@ -62,16 +65,38 @@ typedef struct record {
     PyObject *weak;  /* at home: weak reference to obj */
     PyObject *names; /* RECORD_CODE: the globals that it looks up, once known */
     si_block *blob;  /* NULL: must be written before it can be sent alone */
+    size_t part;     /* where its description is among the open ones, if it is there */
+    uint64_t scope;  /* of the encoding that found or made it valid */
     deps deps;
 } record;
 
-/* A function or class that is being described right now. */
-typedef struct building {
-    struct building *outer;
-    PyObject *obj;
+/* A description that can be read only where the one that it leads back to is being read. */
+typedef struct open_part {
     uint64_t id;
-    bool open; /* its description refers to one that is not complete */
+    si_block *blob; /* owned */
+    uint8_t tag;
+} open_part;
+
+typedef struct open_parts {
+    open_part *list;
+    size_t count;
+    size_t cap;
+} open_parts;
+
+/* A description that is being written right now: on the stack of its thread. */
+typedef struct building {
+    /* Whoever begins it sets these; deps: what it depends on so far. */
+    PyObject *obj;
+    uint64_t id; /* 0: gets one once it is complete, cannot be referred to before */
+    uint8_t tag;
     deps deps;
+    /* sipy__describe sets these. */
+    struct building *outer; /* the one that it belongs to */
+    uint32_t depth;
+    uint32_t low;      /* depth of the outermost one that it leads back to */
+    open_parts *parts; /* the open ones, of all up to the outermost */
+    size_t first;      /* of those inside of it */
+    size_t part;       /* itself, if it stays open */
 } building;
 
 #define RECORD_BUCKETS 256
@@ -82,7 +107,10 @@ struct sipy_functions {
     record *by_id[RECORD_BUCKETS];
     size_t count; /* functions and code */
     uint64_t clock;
-    building *building;
+    size_t busy;         /* descriptions that are written or read right now */
+    uint64_t busy_since; /* the clock at the first of them: what was used later stays */
+    size_t comparing;    /* that go on; what is ended meanwhile waits in `ended` */
+    record *ended;
     PyObject *namespaces; /* (interpreter, module) -> (namespace, bindings applied) */
     PyObject *bindings;   /* (module, name) -> (value, id, its described id) */
 };
@@ -104,10 +132,6 @@ sipy__record_of(sipy_functions *fs, PyObject *obj);
 record *
 sipy__record_by_id(sipy_functions *fs, uint64_t id);
 
-/* The id under which obj was described last, or is being described; 0: under none. */
-uint64_t
-sipy__described_id(sipy_functions *fs, PyObject *obj);
-
 /* A new record; home: obj is known weakly. May end the longest unused one.
  * -> record | NULL with an exception */
 record *
@@ -117,9 +141,20 @@ sipy__record_new(sipy_functions *fs, record_kind kind, PyObject *obj, uint64_t i
 void
 sipy__record_end(sipy_functions *fs, record *r);
 
-/* Whether all that r depends on is as it was. */
+/* Between these, none that was used meanwhile goes to make room. They nest. */
+void
+sipy__records_busy(sipy_functions *fs);
+void
+sipy__records_idle(sipy_functions *fs);
+
+/* Whether all that r depends on is as it was, looked at once per outermost encoding.
+ * false: or not, with an exception; r may have been ended then. */
 bool
-sipy__record_valid(record *r);
+sipy__record_valid(sipy_encoder *e, record *r);
+
+/* A comparison is over. -> whether no record was ended meanwhile */
+bool
+sipy__compared(sipy_functions *fs);
 
 int
 sipy__deps_add(deps *list, dep_kind kind, PyObject *self, PyObject *where, PyObject *name,
@@ -127,16 +162,62 @@ sipy__deps_add(deps *list, dep_kind kind, PyObject *self, PyObject *where, PyObj
 /* A DEP_ITEMS: where, a dict or a function, has the items that it has now. */
 int
 sipy__deps_add_items(deps *list, PyObject *self, PyObject *where);
+/* A DEP_USE. */
 int
-sipy__deps_merge(deps *into, const deps *from, PyObject *self);
+sipy__deps_add_use(deps *list, uint64_t id);
+/* Moves all; on failure (MemoryError) some may have been moved. */
+int
+sipy__deps_move(deps *into, deps *from);
 void
 sipy__deps_clear(deps *list);
+/* The dict that a DEP_ITEMS is about, borrowed; NULL: nothing is in it. */
+PyObject *
+sipy__items_of(PyObject *where);
+
+/* ---- descriptions that are being written ---- */
+
+/* Writes the description of b->obj, as part of what e writes, by write(e, b, with).
+ * -> blob with one reference | NULL with an exception */
+si_block *
+sipy__describe(sipy_encoder *e, building *b,
+               int (*write)(sipy_encoder *e, building *b, PyObject *with), PyObject *with);
+
+/* r, the record of what b has described as blob, can be sent by it from now on. */
+void
+sipy__described_as(sipy_encoder *e, record *r, const building *b, si_block *blob);
+
+/* Whether e belongs to the description of obj: then *id stands for it, without a blob. */
+bool
+sipy__is_building(sipy_encoder *e, PyObject *obj, uint64_t *id);
+
+/* The blob to send with r's id in what e writes, which does so then; borrowed. NULL: it
+ * must be described. */
+si_block *
+sipy__blob_for(sipy_encoder *e, const record *r);
+
+/* The id under which obj was described last, or is being described; 0: under none. */
+uint64_t
+sipy__described_id(sipy_encoder *e, PyObject *obj);
 
 /* ---- blobs ---- */
 
-/* Takes over what image has. -> block | NULL with MemoryError (image is then empty) */
+/* The description with that tag and id; takes over what image has.
+ * -> block | NULL with MemoryError (image is then empty) */
 si_block *
-sipy__blob_new(sipy_image *image);
+sipy__blob_new(sipy_image *image, unsigned tag, uint64_t id);
+
+/* image holds blob (tag: TAG_CODE, or that of a description). -> 0 | -1 with MemoryError */
+int
+sipy__image_hold_blob(sipy_image *image, si_block *blob, unsigned tag);
+
+/* part, which nobody else has seen yet, is held by whole from now on, and can be read only
+ * while that lives. */
+void
+sipy__blob_joins(si_block *part, si_block *whole);
+
+/* r was received by blob: it can be sent on by it, or by what that is a part of. */
+void
+sipy__received_by(record *r, si_block *blob);
 
 /* Writes tag, id and a hold on blob (NULL: the receiver has it by then). */
 int
@@ -147,12 +228,14 @@ sipy__enc_by_id(sipy_encoder *e, PyObject *obj, unsigned tag, uint64_t id, si_bl
 int
 sipy__dec_by_id(sipy_decoder *d, unsigned tag, uint64_t *id, si_block **blob);
 
-/* What has an id and was described once: as it is known here, or else as receive makes it
- * from the description. where completes the message of a RecursionError.
- * -> new reference | NULL with an exception */
+/* A new object from the description in blob, made known by that id. -> new reference
+ * | NULL with an exception */
 PyObject *
-sipy__dec_described(sipy_decoder *d, const char *where,
-                    PyObject *(*receive)(sipy_transfer *t, uint64_t id, si_block *blob));
+sipy__receive_function(sipy_transfer *t, uint64_t id, si_block *blob, unsigned tag);
+PyObject *
+sipy__receive_class(sipy_transfer *t, uint64_t id, si_block *blob);
+PyObject *
+sipy__receive_made(sipy_transfer *t, uint64_t id, si_block *blob, unsigned tag);
 
 /* A decoder for the inside of a blob. -> NULL with an exception */
 sipy_decoder *
@@ -204,6 +287,6 @@ sipy__namespace(sipy_transfer *t, PyObject *interp_id, PyObject *module, PyObjec
 /* The number that stands for `name` being bound to value, as it was described last, in
  * module. New reference. */
 PyObject *
-sipy__binding(sipy_transfer *t, PyObject *module, PyObject *name, PyObject *value);
+sipy__binding(sipy_encoder *e, PyObject *module, PyObject *name, PyObject *value);
 
 #endif /* SIPY_TRANSFER_FUNCTIONS_H */

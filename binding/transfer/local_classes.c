@@ -193,42 +193,23 @@ write_class(sipy_encoder *e, PyTypeObject *type)
     return failed ? -1 : 0;
 }
 
-static si_block *
-describe(sipy_transfer *t, PyTypeObject *type)
+static int
+write_parts(sipy_encoder *e, building *b, PyObject *with)
 {
-    sipy_image image;
-    sipy_image_init(&image);
-    sipy_encoder *e = sipy__encoder_begin(t, &image, SIPY_ASYNC);
-    if (e == NULL) {
-        return NULL;
-    }
-    e->in_function = true;
-    if (sipy__enc_hold(e) < 0 || write_class(e, type) < 0) {
-        sipy__blame(e);
-        sipy__encoder_end(e, false);
-        sipy_image_fini(&image);
-        return NULL;
-    }
-    sipy__encoder_end(e, true);
-    return sipy__blob_new(&image);
+    (void)with;
+    return write_class(e, (PyTypeObject *)b->obj);
 }
 
-/* Describes the class; *known stays NULL if it must be described again next time. */
+/* Describes the class; known: its record, if it has been described before. */
 static int
 ship(sipy_encoder *e, PyTypeObject *type, record *known)
 {
     sipy_functions *fs = e->t->functions;
     PyObject *self = (PyObject *)type;
-    building b = {.outer = fs->building,
-                  .obj = self,
-                  .id = known != NULL ? known->id : sipy__new_id()};
-    si_block *blob = NULL;
-    fs->building = &b;
-    if (!Py_EnterRecursiveCall(" while sending a class")) {
-        blob = describe(e->t, type);
-        Py_LeaveRecursiveCall();
-    }
-    fs->building = b.outer;
+    building b = {.obj = self,
+                  .id = known != NULL ? known->id : sipy__new_id(),
+                  .tag = TAG_LOCAL_CLASS};
+    si_block *blob = sipy__describe(e, &b, write_parts, NULL);
     sipy__deps_clear(&b.deps);
     if (blob == NULL) {
         return -1;
@@ -237,10 +218,10 @@ ship(sipy_encoder *e, PyTypeObject *type, record *known)
     if (r == NULL) {
         r = sipy__record_new(fs, RECORD_CLASS, self, b.id, true);
     }
-    int failed = r == NULL ? -1 : sipy__enc_by_id(e, self, TAG_LOCAL_CLASS, b.id, blob);
-    if (!failed && !b.open && r->blob == NULL) {
-        r->blob = blob;
-        blob = NULL;
+    int failed = -1;
+    if (r != NULL) {
+        sipy__described_as(e, r, &b, blob);
+        failed = sipy__enc_by_id(e, self, TAG_LOCAL_CLASS, b.id, blob);
     }
     si_block_drop(blob);
     return failed;
@@ -258,17 +239,14 @@ sipy__enc_local_class(sipy_encoder *e, PyTypeObject *type)
         PyErr_Format(PyExc_TypeError, "class '%.200s' cannot be imported", type->tp_name);
         return -1;
     }
-    for (building *b = fs->building; b != NULL; b = b->outer) {
-        if (b->obj == self) {
-            for (building *inner = fs->building; inner != b; inner = inner->outer) {
-                inner->open = true;
-            }
-            return sipy__enc_by_id(e, self, TAG_LOCAL_CLASS, b->id, NULL);
-        }
+    uint64_t id;
+    if (sipy__is_building(e, self, &id)) {
+        return sipy__enc_by_id(e, self, TAG_LOCAL_CLASS, id, NULL);
     }
     record *r = sipy__record_of(fs, self);
-    if (r != NULL && r->blob != NULL) {
-        return sipy__enc_by_id(e, self, TAG_LOCAL_CLASS, r->id, r->blob);
+    si_block *blob = r == NULL ? NULL : sipy__blob_for(e, r);
+    if (blob != NULL) {
+        return sipy__enc_by_id(e, self, TAG_LOCAL_CLASS, r->id, blob);
     }
     return ship(e, type, r);
 }
@@ -377,8 +355,8 @@ fill_class(sipy_decoder *d, PyObject *type, int flags)
     return failed;
 }
 
-static PyObject *
-receive(sipy_transfer *t, uint64_t id, si_block *blob)
+PyObject *
+sipy__receive_class(sipy_transfer *t, uint64_t id, si_block *blob)
 {
     sipy_decoder *d = sipy__blob_open(t, blob);
     if (d == NULL) {
@@ -386,14 +364,21 @@ receive(sipy_transfer *t, uint64_t id, si_block *blob)
     }
     int flags = 0;
     PyObject *type = make_class(d, &flags);
-    record *r =
-        type == NULL ? NULL : sipy__record_new(t->functions, RECORD_CLASS, type, id, false);
+    record *r = type == NULL ? NULL : sipy__record_by_id(t->functions, id);
+    if (r != NULL) {
+        /* A base led back to it, and by now it has been received below. */
+        Py_SETREF(type, Py_NewRef(r->obj));
+        sipy__decoder_end(d);
+        return type;
+    }
+    if (type != NULL) {
+        r = sipy__record_new(t->functions, RECORD_CLASS, type, id, false);
+    }
     if (r == NULL) {
         Py_CLEAR(type);
     }
     else {
-        si_block_hold(blob);
-        r->blob = blob;
+        sipy__received_by(r, blob);
         if (fill_class(d, type, flags) < 0) {
             PyObject *exc = PyErr_GetRaisedException();
             r = sipy__record_by_id(t->functions, id);
@@ -406,10 +391,4 @@ receive(sipy_transfer *t, uint64_t id, si_block *blob)
     }
     sipy__decoder_end(d);
     return type;
-}
-
-PyObject *
-sipy__dec_local_class(sipy_decoder *d)
-{
-    return sipy__dec_described(d, " while receiving a class", receive);
 }

@@ -43,15 +43,15 @@ sipy__namespace(sipy_transfer *t, PyObject *interp_id, PyObject *module, PyObjec
 }
 
 PyObject *
-sipy__binding(sipy_transfer *t, PyObject *module, PyObject *name, PyObject *value)
+sipy__binding(sipy_encoder *e, PyObject *module, PyObject *name, PyObject *value)
 {
-    sipy_functions *fs = sipy__functions(t);
+    sipy_functions *fs = sipy__functions(e->t);
     PyObject *key = fs == NULL ? NULL : PyTuple_Pack(2, module, name);
     if (key == NULL) {
         return NULL;
     }
     /* A function that has changed is another one at the receiver. */
-    PyObject *described = PyLong_FromUnsignedLongLong(sipy__described_id(fs, value));
+    PyObject *described = PyLong_FromUnsignedLongLong(sipy__described_id(e, value));
     PyObject *last = described == NULL ? NULL : PyDict_GetItemWithError(fs->bindings, key);
     PyObject *id = NULL;
     if (last != NULL && PyTuple_GET_ITEM(last, 0) == value &&

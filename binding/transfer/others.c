@@ -351,11 +351,13 @@ sipy__dec_other(sipy_decoder *d, unsigned tag)
         case TAG_ARRAY:
             return sipy__dec_array(d);
         case TAG_FUNCTION:
-            return sipy__dec_function(d);
+        case TAG_LOCAL_CLASS:
+        case TAG_TYPE_PARAM:
+        case TAG_CACHED:
+        case TAG_DISPATCHER:
+            return sipy__dec_described(d, tag);
         case TAG_STATIC:
             return sipy__dec_static(d);
-        case TAG_LOCAL_CLASS:
-            return sipy__dec_local_class(d);
         case TAG_UNSET:
             return d->depth > 0 && d->frames[d->depth - 1].kind == DEC_OBJECT
                        ? Py_NewRef(d->t->unset)
@@ -363,12 +365,6 @@ sipy__dec_other(sipy_decoder *d, unsigned tag)
         case TAG_CODE:
             d->p--; /* it reads its own tag */
             return sipy__dec_code(d);
-        case TAG_TYPE_PARAM:
-            return sipy__dec_type_param(d);
-        case TAG_CACHED:
-            return sipy__dec_cached(d);
-        case TAG_DISPATCHER:
-            return sipy__dec_dispatcher(d);
         case TAG_MODULE:
             return sipy__dec_module(d);
         case TAG_STAND_IN:

@@ -64,19 +64,21 @@ sipy__deps_add(deps *list, dep_kind kind, PyObject *self, PyObject *where, PyObj
         return -1;
     }
     /* A function must not keep itself alive through its own record. */
-    d->kind = kind;
+    *d = (dep){.kind = kind, .where = where, .name = Py_XNewRef(name), .value = value};
     d->own_where = where != self;
     d->own_value = value != NULL && value != self;
-    d->where = d->own_where ? Py_NewRef(where) : where;
-    d->name = Py_XNewRef(name);
-    d->value = d->own_value ? Py_NewRef(value) : value;
+    if (d->own_where) {
+        Py_INCREF(where);
+    }
+    if (d->own_value) {
+        Py_INCREF(value);
+    }
     list->count++;
     return 0;
 }
 
-/* The dict that a DEP_ITEMS is about; NULL: nothing is in it. */
-static PyObject *
-items_of(PyObject *where)
+PyObject *
+sipy__items_of(PyObject *where)
 {
     PyObject *dict =
         PyFunction_Check(where) ? ((PyFunctionObject *)where)->func_dict : where;
@@ -86,7 +88,7 @@ items_of(PyObject *where)
 int
 sipy__deps_add_items(deps *list, PyObject *self, PyObject *where)
 {
-    PyObject *items = items_of(where);
+    PyObject *items = sipy__items_of(where);
     PyObject *copy = items == NULL ? NULL : PyDict_Copy(items);
     if (items != NULL && copy == NULL) {
         return -1;
@@ -97,13 +99,27 @@ sipy__deps_add_items(deps *list, PyObject *self, PyObject *where)
 }
 
 int
-sipy__deps_merge(deps *into, const deps *from, PyObject *self)
+sipy__deps_add_use(deps *list, uint64_t id)
 {
-    for (size_t i = 0; i < from->count; i++) {
-        const dep *d = &from->list[i];
-        if (sipy__deps_add(into, d->kind, self, d->where, d->name, d->value) < 0) {
+    dep *d = deps_next(list);
+    if (d == NULL) {
+        return -1;
+    }
+    *d = (dep){.kind = DEP_USE, .id = id};
+    list->count++;
+    return 0;
+}
+
+int
+sipy__deps_move(deps *into, deps *from)
+{
+    while (from->count > 0) {
+        dep *d = deps_next(into);
+        if (d == NULL) {
             return -1;
         }
+        *d = from->list[--from->count];
+        into->count++;
     }
     return 0;
 }
@@ -123,55 +139,6 @@ sipy__deps_clear(deps *list)
         Py_XDECREF(old.list[i].name);
     }
     si_free(old.list);
-}
-
-/* Whether a dict has the same keys and values in the same order. */
-static bool
-same_items(PyObject *now, PyObject *then)
-{
-    PyObject *key, *value, *old_key, *old_value;
-    Py_ssize_t pos = 0, old_pos = 0;
-    if (now == NULL || then == NULL || PyDict_GET_SIZE(now) != PyDict_GET_SIZE(then)) {
-        return now == then;
-    }
-    while (PyDict_Next(now, &pos, &key, &value) &&
-           PyDict_Next(then, &old_pos, &old_key, &old_value)) {
-        if (key != old_key || value != old_value) {
-            return false;
-        }
-    }
-    return true;
-}
-
-static PyObject *
-value_now(const dep *d)
-{
-    PyFunctionObject *func = (PyFunctionObject *)d->where;
-    switch (d->kind) {
-        case DEP_CODE:
-            return func->func_code;
-        case DEP_DEFAULTS:
-            return func->func_defaults;
-        case DEP_KWDEFAULTS:
-            return func->func_kwdefaults;
-        case DEP_CELL:
-            return PyCell_GET(d->where);
-        case DEP_ITEMS:
-            return same_items(items_of(d->where), d->value) ? d->value : Py_None;
-        default:
-            return PyDict_GetItemWithError(d->where, d->name);
-    }
-}
-
-bool
-sipy__record_valid(record *r)
-{
-    for (size_t i = 0; i < r->deps.count; i++) {
-        if (value_now(&r->deps.list[i]) != r->deps.list[i].value) {
-            return false;
-        }
-    }
-    return !PyErr_Occurred();
 }
 
 /* ---- the table ---- */
@@ -224,18 +191,6 @@ sipy__record_by_id(sipy_functions *fs, uint64_t id)
     return r;
 }
 
-uint64_t
-sipy__described_id(sipy_functions *fs, PyObject *obj)
-{
-    for (building *b = fs->building; b != NULL; b = b->outer) {
-        if (b->obj == obj && b->id != 0) {
-            return b->id;
-        }
-    }
-    record *r = sipy__record_of(fs, obj);
-    return r == NULL ? 0 : r->id;
-}
-
 static void
 unlink_record(sipy_functions *fs, record *r)
 {
@@ -267,22 +222,63 @@ free_record(record *r)
     si_free(r);
 }
 
+/* Frees a chain of unlinked ones, which may run any code; but while records are compared,
+ * that comes afterwards. */
+static void
+free_records(sipy_functions *fs, record *gone)
+{
+    while (gone != NULL) {
+        record *next = gone->next_by_id;
+        if (fs->comparing > 0) {
+            gone->next_by_id = fs->ended;
+            fs->ended = gone;
+        }
+        else {
+            free_record(gone);
+        }
+        gone = next;
+    }
+}
+
 void
 sipy__record_end(sipy_functions *fs, record *r)
 {
     unlink_record(fs, r);
-    free_record(r);
+    r->next_by_id = NULL;
+    free_records(fs, r);
 }
 
-/* Of a chain of unlinked ones. */
-static void
-free_records(record *gone)
+bool
+sipy__compared(sipy_functions *fs)
 {
-    while (gone != NULL) {
-        record *next = gone->next_by_id;
-        free_record(gone);
-        gone = next;
+    record *gone = fs->ended;
+    if (--fs->comparing > 0 || gone == NULL) {
+        return true;
     }
+    fs->ended = NULL;
+    free_records(fs, gone);
+    return false;
+}
+
+void
+sipy__records_busy(sipy_functions *fs)
+{
+    if (fs->busy++ == 0) {
+        fs->busy_since = fs->clock;
+    }
+}
+
+void
+sipy__records_idle(sipy_functions *fs)
+{
+    fs->busy--;
+}
+
+/* Whether what is described or received right now may refer to r. */
+static bool
+is_busy(const sipy_functions *fs, const record *r)
+{
+    return r->pending || (fs->busy > 0 && r->used > fs->busy_since);
 }
 
 /* Unlinks what can go: all dead records, and if that is not enough the longest unused
@@ -295,7 +291,7 @@ make_room(sipy_functions *fs)
         record *next;
         for (record *r = fs->by_id[i]; r != NULL; r = next) {
             next = r->next_by_id;
-            if (r->pending) {
+            if (is_busy(fs, r)) {
                 continue;
             }
             if (!is_alive(r)) {
@@ -314,7 +310,7 @@ make_room(sipy_functions *fs)
         oldest->next_by_id = gone;
         gone = oldest;
     }
-    free_records(gone);
+    free_records(fs, gone);
 }
 
 void
@@ -333,8 +329,8 @@ sipy_transfer_forget(sipy_transfer *t)
             }
         }
     }
-    free_records(gone);
     if (fs != NULL) {
+        free_records(fs, gone);
         PyDict_Clear(fs->namespaces);
         PyDict_Clear(fs->bindings);
     }
@@ -422,141 +418,4 @@ sipy__functions_traverse(sipy_transfer *t, visitproc visit, void *arg)
     Py_VISIT(fs->namespaces);
     Py_VISIT(fs->bindings);
     return 0;
-}
-
-/* ---- blobs ---- */
-
-static void
-release_blob(si_block *block, void *context)
-{
-    sipy_image_fini(context);
-    si_free(context);
-}
-
-static void
-drop_blob(void *ptr)
-{
-    si_block_drop(ptr);
-}
-
-/* The same for marshalled code: by its function a hold tells what it holds. */
-static void
-drop_code(void *ptr)
-{
-    drop_blob(ptr);
-}
-
-static void (*dropper_of(unsigned tag))(void *ptr)
-{
-    return tag == TAG_CODE ? drop_code : drop_blob;
-}
-
-si_block *
-sipy__blob_new(sipy_image *image)
-{
-    sipy_image *kept = si_alloc(sizeof(*kept));
-    si_block *block = NULL;
-    if (kept != NULL) {
-        *kept = *image;
-        sipy_image_init(image);
-        block = si_block_wrap(NULL, 0, release_blob, kept);
-        if (block == NULL) {
-            *image = *kept;
-            si_free(kept);
-        }
-    }
-    if (block == NULL) {
-        sipy_image_fini(image);
-        PyErr_NoMemory();
-    }
-    return block;
-}
-
-int
-sipy__enc_by_id(sipy_encoder *e, PyObject *obj, unsigned tag, uint64_t id, si_block *blob)
-{
-    unsigned flag = 0;
-    if (tag != TAG_CODE) {
-        int known = sipy__enc_memo(e, obj, &flag);
-        if (known != 0) {
-            return known < 0 ? -1 : 0;
-        }
-    }
-    if (enc_room(e, 32) < 0) {
-        return -1;
-    }
-    e->pure = false;
-    *e->p++ = (uint8_t)(tag | flag);
-    memcpy(e->p, &id, 8);
-    e->p += 8;
-    if (blob == NULL) {
-        *e->p++ = 0;
-        return 0;
-    }
-    uint32_t number = e->image->hold_count;
-    si_block_hold(blob);
-    if (sipy_image_hold(e->image, blob, dropper_of(tag)) < 0) {
-        si_block_drop(blob);
-        return -1;
-    }
-    enc_varint(e, (uint64_t)number + 1);
-    return 0;
-}
-
-int
-sipy__dec_by_id(sipy_decoder *d, unsigned tag, uint64_t *id, si_block **blob)
-{
-    uint64_t number;
-    *blob = NULL;
-    if (d->pure || !dec_has(d, 9)) {
-        sipy__damaged(d);
-        return -1;
-    }
-    memcpy(id, d->p, 8);
-    d->p += 8;
-    if (dec_varint(d, &number) < 0 || number > d->hold_count ||
-        (number > 0 && d->holds[number - 1].drop != dropper_of(tag))) {
-        sipy__damaged(d);
-        return -1;
-    }
-    if (number > 0) {
-        *blob = d->holds[number - 1].ptr;
-    }
-    return 0;
-}
-
-PyObject *
-sipy__dec_described(sipy_decoder *d, const char *where,
-                    PyObject *(*receive)(sipy_transfer *t, uint64_t id, si_block *blob))
-{
-    uint64_t id;
-    si_block *blob;
-    sipy_functions *fs = sipy__functions(d->t);
-    if (fs == NULL || sipy__dec_by_id(d, TAG_FUNCTION, &id, &blob) < 0) {
-        return NULL;
-    }
-    record *r = sipy__record_by_id(fs, id);
-    if (r != NULL) {
-        return Py_NewRef(r->obj);
-    }
-    if (blob == NULL) {
-        return sipy__damaged(d);
-    }
-    if (Py_EnterRecursiveCall(where)) {
-        return NULL;
-    }
-    PyObject *obj = receive(d->t, id, blob);
-    Py_LeaveRecursiveCall();
-    return obj;
-}
-
-sipy_decoder *
-sipy__blob_open(sipy_transfer *t, si_block *blob)
-{
-    const sipy_image *image = blob->context;
-    if (image == NULL) {
-        PyErr_SetString(PyExc_ValueError, "damaged or truncated image");
-        return NULL;
-    }
-    return sipy__decoder_begin(t, image->data, image->len, image->holds, image->hold_count);
 }

@@ -139,41 +139,31 @@ parts_of_param(sipy_transfer *t, PyObject *obj, deps *list)
     return all;
 }
 
-static si_block *
-describe(sipy_transfer *t, PyObject *parts)
+static int
+write_parts(sipy_encoder *e, building *b, PyObject *parts)
 {
-    sipy_image image;
-    sipy_image_init(&image);
-    sipy_encoder *e = sipy__encoder_begin(t, &image, SIPY_ASYNC);
-    if (e == NULL) {
-        return NULL;
-    }
-    e->in_function = true;
-    if (sipy__enc_hold(e) < 0 || sipy__enc_described(e, parts, "parts", NULL) < 0) {
-        sipy__blame(e);
-        sipy__encoder_end(e, false);
-        sipy_image_fini(&image);
-        return NULL;
-    }
-    sipy__encoder_end(e, true);
-    return sipy__blob_new(&image);
+    (void)b;
+    return sipy__enc_described(e, parts, "parts", NULL);
 }
 
-/* The record of obj after it was described; takes what it depends on. */
+/* The record of what b describes; takes what that depends on. */
 static record *
-keep_record(sipy_functions *fs, PyObject *obj, unsigned tag, deps *found)
+keep_record(sipy_functions *fs, building *b)
 {
-    /* By now one below may have described it too: the id is the same. */
-    record *r = sipy__record_of(fs, obj);
-    if (r == NULL) {
-        r = sipy__record_new(fs, tag == TAG_CACHED ? RECORD_FUNCTION : RECORD_CLASS, obj,
-                             sipy__new_id(), true);
+    bool cached = b->tag == TAG_CACHED;
+    record *r = sipy__record_of(fs, b->obj);
+    if (r != NULL && cached) {
+        sipy__record_end(fs, r);
+        r = NULL;
     }
-    if (r != NULL && tag == TAG_CACHED) {
-        deps old = r->deps;
+    if (r == NULL) {
+        r = sipy__record_new(fs, cached ? RECORD_FUNCTION : RECORD_CLASS, b->obj, b->id,
+                             true);
+    }
+    if (r != NULL && cached) {
         r->tag = TAG_CACHED;
-        r->deps = *found;
-        *found = old;
+        r->deps = b->deps;
+        memset(&b->deps, 0, sizeof(b->deps));
     }
     return r;
 }
@@ -182,28 +172,18 @@ static int
 ship(sipy_encoder *e, PyObject *obj, unsigned tag,
      PyObject *(*parts_of)(sipy_transfer *t, PyObject *obj, deps *list))
 {
-    sipy_functions *fs = e->t->functions;
-    building b = {.outer = fs->building, .obj = obj};
-    si_block *blob = NULL;
-    fs->building = &b;
+    building b = {.obj = obj, .tag = (uint8_t)tag};
     PyObject *parts = parts_of(e->t, obj, &b.deps);
-    if (parts != NULL && !Py_EnterRecursiveCall(" while sending what is made by a call")) {
-        blob = describe(e->t, parts);
-        Py_LeaveRecursiveCall();
-    }
+    si_block *blob = parts == NULL ? NULL : sipy__describe(e, &b, write_parts, parts);
     Py_XDECREF(parts);
-    fs->building = b.outer;
-    int failed =
-        blob == NULL ||
-        (b.outer != NULL && sipy__deps_merge(&b.outer->deps, &b.deps, b.outer->obj) < 0);
-    record *r = failed ? NULL : keep_record(fs, obj, tag, &b.deps);
+    int failed = blob == NULL;
+    if (!failed && tag == TAG_TYPE_PARAM && e->building != NULL) {
+        failed = sipy__deps_move(&e->building->deps, &b.deps) < 0;
+    }
+    record *r = failed ? NULL : keep_record(e->t->functions, &b);
     if (r != NULL) {
-        uint64_t id = r->id;
-        if (!b.open && r->blob == NULL) {
-            si_block_hold(blob);
-            r->blob = blob;
-        }
-        failed = sipy__enc_by_id(e, obj, tag, id, blob) < 0;
+        sipy__described_as(e, r, &b, blob);
+        failed = sipy__enc_by_id(e, obj, tag, b.id, blob) < 0;
     }
     sipy__deps_clear(&b.deps);
     si_block_drop(blob);
@@ -247,22 +227,19 @@ sipy__enc_made(sipy_encoder *e, PyObject *obj, unsigned tag,
         return -1;
     }
     record *r = sipy__record_of(fs, obj);
-    if (r != NULL && !sipy__record_valid(r)) {
-        sipy__record_end(fs, r);
-        r = NULL;
+    if (r != NULL && !sipy__record_valid(e, r)) {
+        r = PyErr_Occurred() ? NULL : sipy__record_of(fs, obj);
+        if (r != NULL) {
+            sipy__record_end(fs, r);
+            r = NULL;
+        }
     }
     if (PyErr_Occurred()) {
         return -1;
     }
-    int failed;
-    if (r == NULL || r->blob == NULL) {
-        failed = ship(e, obj, tag, parts_of);
-    }
-    else {
-        failed = (fs->building != NULL &&
-                  sipy__deps_merge(&fs->building->deps, &r->deps, fs->building->obj) < 0) ||
-                 sipy__enc_by_id(e, obj, tag, r->id, r->blob) < 0;
-    }
+    si_block *blob = r == NULL ? NULL : sipy__blob_for(e, r);
+    int failed = blob == NULL ? ship(e, obj, tag, parts_of)
+                              : sipy__enc_by_id(e, obj, tag, r->id, blob);
     return failed ? -1 : 1;
 }
 
@@ -297,8 +274,8 @@ make(sipy_decoder *d)
     return obj;
 }
 
-static PyObject *
-receive(sipy_transfer *t, uint64_t id, si_block *blob, unsigned tag)
+PyObject *
+sipy__receive_made(sipy_transfer *t, uint64_t id, si_block *blob, unsigned tag)
 {
     sipy_decoder *d = sipy__blob_open(t, blob);
     if (d == NULL) {
@@ -318,34 +295,9 @@ receive(sipy_transfer *t, uint64_t id, si_block *blob, unsigned tag)
         }
         else {
             r->tag = (uint8_t)tag;
-            si_block_hold(blob);
-            r->blob = blob;
+            sipy__received_by(r, blob);
         }
     }
     sipy__decoder_end(d);
     return obj;
-}
-
-static PyObject *
-receive_param(sipy_transfer *t, uint64_t id, si_block *blob)
-{
-    return receive(t, id, blob, TAG_TYPE_PARAM);
-}
-
-static PyObject *
-receive_cached(sipy_transfer *t, uint64_t id, si_block *blob)
-{
-    return receive(t, id, blob, TAG_CACHED);
-}
-
-PyObject *
-sipy__dec_type_param(sipy_decoder *d)
-{
-    return sipy__dec_described(d, " while receiving a type variable", receive_param);
-}
-
-PyObject *
-sipy__dec_cached(sipy_decoder *d)
-{
-    return sipy__dec_described(d, " while receiving a function", receive_cached);
 }

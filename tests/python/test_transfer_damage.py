@@ -208,6 +208,40 @@ assert len(gc.get_objects()) < objects + 5000
 """)
 
 
+MUTUAL = {
+    "functions": "def {name}(): return [{every}]",
+    "cached": "@functools.cache\ndef {name}(): return [{every}]",
+    "classes": "class {name}:\n    def all(self): return [{every}]",
+}
+
+
+@pytest.mark.parametrize("kind", MUTUAL)
+def test_what_refers_to_each_other_is_described_once(with_engine, kind):
+    """Each of 6 and of 40 has as many blocks: descriptions, and code."""
+    with_engine(
+        f"source = {MUTUAL[kind]!r}\n"
+        """
+import functools
+
+def blocks_of(count):
+    names = [f"m{count}_{k}" for k in range(count)]
+    for name in names:
+        exec(source.format(name=name, every=", ".join(names)), globals())
+    before = engine.blocks()
+    engine.free(engine.encode(globals()[names[0]]))
+    first = engine.blocks() - before
+    for name in names:
+        engine.free(engine.encode(globals()[name]))
+    return first, engine.blocks() - before
+
+few, few_all = blocks_of(6)
+many, many_all = blocks_of(40)
+assert 6 <= few <= 24 and many <= few * 40 // 6 + 6, (few, many)
+print(few, many, few_all, many_all)
+"""
+    )
+
+
 def test_a_packet_can_be_decoded_again(with_engine):
     with_engine("""
 packet = engine.encode([samples.Data(1, [2]), "x" * 100000])
