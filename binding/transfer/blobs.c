@@ -7,9 +7,50 @@ typedef struct description {
     sipy_image image;
     uint64_t id;
     uint8_t tag;
+    sipy_life *life; /* owned, of the id */
     si_block *whole; /* borrowed: the blob that it is a part of, which holds it; NULL: none.
                       * Set before anybody else sees either. */
 } description;
+
+/* ---- lives ---- */
+
+sipy_life *
+sipy__life_new(void)
+{
+    sipy_life *life = si_alloc(sizeof(*life));
+    if (life == NULL) {
+        PyErr_NoMemory();
+        return NULL;
+    }
+    si_store_relaxed(&life->refs, 1);
+    si_store_relaxed(&life->ended, 0);
+    return life;
+}
+
+static void
+drop_life(sipy_life *life)
+{
+    if (life != NULL && si_sub_acq_rel(&life->refs, 1) == 1) {
+        si_free(life);
+    }
+}
+
+void
+sipy__life_end(sipy_life *life)
+{
+    if (life != NULL) {
+        si_store_relaxed(&life->ended, 1);
+        drop_life(life);
+    }
+}
+
+bool
+sipy__has_ended(const sipy_life *life)
+{
+    return life != NULL && si_load_relaxed(&life->ended) != 0;
+}
+
+/* ---- blobs ---- */
 
 static void
 release_blob(si_block *block, void *context)
@@ -17,6 +58,7 @@ release_blob(si_block *block, void *context)
     description *d = context;
     (void)block;
     sipy_image_fini(&d->image);
+    drop_life(d->life);
     si_free(d);
 }
 
@@ -52,6 +94,7 @@ sipy__blob_new(sipy_image *image, unsigned tag, uint64_t id)
     d->image = *image;
     d->id = id;
     d->tag = (uint8_t)tag;
+    d->life = NULL;
     d->whole = NULL;
     sipy_image_init(image);
     return block;
@@ -86,6 +129,16 @@ sipy__received_by(record *r, si_block *blob)
 {
     r->blob = whole_of(blob);
     si_block_hold(r->blob);
+    r->home = ((const description *)blob->context)->life;
+}
+
+void
+sipy__blob_lives(si_block *blob, sipy_life *life)
+{
+    if (life != NULL) {
+        si_add_relaxed(&life->refs, 1);
+        ((description *)blob->context)->life = life;
+    }
 }
 
 /* ---- writing ---- */

@@ -145,6 +145,7 @@ void
 sipy__described_as(sipy_encoder *e, record *r, const building *b, si_block *blob)
 {
     r->scope = e->scope;
+    sipy__blob_lives(blob, r->life);
     r->part = b->part;
     if (b->low == b->depth && r->blob == NULL) {
         si_block_hold(blob);

@@ -70,6 +70,15 @@ same_items(PyObject *now, PyObject *then)
 }
 
 static PyObject *
+cell_now(PyFunctionObject *func, uint64_t i)
+{
+    PyObject *cells = func->func_closure;
+    return cells != NULL && i < (uint64_t)PyTuple_GET_SIZE(cells)
+               ? PyCell_GET(PyTuple_GET_ITEM(cells, (Py_ssize_t)i))
+               : NULL;
+}
+
+static PyObject *
 value_now(const dep *d)
 {
     PyFunctionObject *func = (PyFunctionObject *)d->where;
@@ -81,11 +90,11 @@ value_now(const dep *d)
         case DEP_KWDEFAULTS:
             return func->func_kwdefaults;
         case DEP_CELL:
-            return PyCell_GET(d->where);
+            return cell_now(func, d->id);
         case DEP_ITEMS:
             return same_items(sipy__items_of(d->where), d->value) ? d->value : Py_None;
         default:
-            return PyDict_GetItemWithError(d->where, d->name);
+            return PyDict_GetItemWithError(func->func_globals, d->name);
     }
 }
 
@@ -94,7 +103,10 @@ is_as_it_was(sipy_encoder *e, comparison *all, const deps *list)
 {
     for (size_t i = 0; i < list->count; i++) {
         const dep *d = &list->list[i];
-        if (d->kind == DEP_USE ? !is_known(e, all, d->id) : value_now(d) != d->value) {
+        if (d->kind == DEP_USE
+                ? !is_known(e, all, d->id)
+                : value_now(d) != d->value ||
+                      (d->weak != NULL && !sipy__refers_to(d->weak, d->value))) {
             return false;
         }
     }

@@ -46,7 +46,7 @@ needed_globals(sipy_transfer *t, PyFunctionObject *func, deps *list)
         bool own = PyUnicode_CompareWithASCIIString(name, "__name__") == 0 ||
                    PyUnicode_CompareWithASCIIString(name, "__builtins__") == 0;
         if (PyErr_Occurred() ||
-            (!own && sipy__deps_add(list, DEP_GLOBAL, (PyObject *)func, func->func_globals,
+            (!own && sipy__deps_add(list, DEP_GLOBAL, (PyObject *)func, (PyObject *)func,
                                     name, value) < 0) ||
             (value != NULL && PyDict_SetItem(needs, name, own ? Py_None : value) < 0)) {
             Py_CLEAR(needs);
@@ -80,7 +80,7 @@ write_cells(sipy_encoder *e, PyFunctionObject *func, deps *list)
         PyObject *name = i < PyTuple_GET_SIZE(names) ? PyTuple_GET_ITEM(names, i) : NULL;
         failed =
             enc_bare(e, value != NULL ? TAG_TRUE : TAG_FALSE) < 0 ||
-            sipy__deps_add(list, DEP_CELL, (PyObject *)func, cell, NULL, value) < 0 ||
+            sipy__deps_add_cell(list, (PyObject *)func, i, value) < 0 ||
             (value != NULL && sipy__enc_described(e, value, "closure variable", name) < 0);
         Py_XDECREF(value);
     }
@@ -172,11 +172,7 @@ ship(sipy_encoder *e, PyFunctionObject *func, PyObject *needs, deps *found, uint
     *blob = sipy__describe(e, &b, write_either, needs);
     record *r = NULL;
     if (*blob != NULL) {
-        r = sipy__record_of(fs, (PyObject *)func);
-        if (r != NULL) {
-            sipy__record_end(fs, r);
-        }
-        r = sipy__record_new(fs, RECORD_FUNCTION, (PyObject *)func, b.id, true);
+        r = sipy__record_renew(fs, RECORD_FUNCTION, (PyObject *)func, b.id);
     }
     if (r == NULL) {
         sipy__deps_clear(&b.deps);

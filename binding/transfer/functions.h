@@ -8,9 +8,12 @@
  *            only if the id is new to it. What refers to each other is parts of one blob,
  *            see buildings.c: then the hold is on that one.
  * Records    One per id and interpreter. At home, where the object was made, it is
- *            known weakly; elsewhere strongly. Functions and code are bounded in
- *            number, the longest unused goes first; classes stay, as instances depend
- *            on them.
+ *            known weakly; elsewhere strongly as long as it is known at home, and weakly
+ *            from then on, as instances depend on classes. Functions and code are bounded
+ *            in number, the longest unused goes first.
+ * Lives      Each id of a function or class has one: raw memory that its record at home
+ *            and the blobs that describe it hold. There others read, in any thread, that
+ *            it is not known at home any more and so will not be sent again from there.
  */
 #ifndef SIPY_TRANSFER_FUNCTIONS_H
 #define SIPY_TRANSFER_FUNCTIONS_H
@@ -29,8 +32,8 @@ typedef enum dep_kind {
     DEP_CODE = 0, /* of function `where` */
     DEP_DEFAULTS,
     DEP_KWDEFAULTS,
-    DEP_CELL,   /* contents of cell `where` */
-    DEP_GLOBAL, /* `name` in dict `where`; value NULL: it is not there */
+    DEP_CELL,   /* contents of its cell number `id` */
+    DEP_GLOBAL, /* `name` in its globals; value NULL: it is not there */
     DEP_ITEMS,  /* all items of dict `where`, or attributes of function `where`: as in dict
                  * value; NULL: none */
     DEP_USE,    /* what has that id must be known by it, and be as it was in its turn */
@@ -43,8 +46,16 @@ typedef struct dep {
     PyObject *where;
     PyObject *name;  /* owned, may be NULL */
     PyObject *value; /* compared by identity; may be NULL */
-    uint64_t id;     /* DEP_USE */
+    PyObject *weak;  /* owned: weak reference to value if that is a function or class, which
+                      * would live for what it contains otherwise; NULL: it is none */
+    uint64_t id;     /* DEP_USE; DEP_CELL: which one */
 } dep;
+
+/* Whether an id is still known where it was given. */
+typedef struct sipy_life {
+    si_atomic_u32 refs;
+    si_atomic_u32 ended;
+} sipy_life;
 
 typedef struct deps {
     dep *list;
@@ -61,8 +72,10 @@ typedef struct record {
     uint8_t tag;     /* RECORD_FUNCTION: what it is written with */
     bool importable; /* by value only as the function of a call */
     bool pending;    /* being received: not complete, must stay */
-    PyObject *obj;   /* borrowed at home, owned elsewhere */
-    PyObject *weak;  /* at home: weak reference to obj */
+    PyObject *obj;   /* borrowed if weak, else owned */
+    PyObject *weak;  /* weak reference to obj: at home, or elsewhere once it ended there */
+    sipy_life *life; /* at home: owned; NULL of code */
+    sipy_life *home; /* elsewhere: that at its home, which blob holds */
     PyObject *names; /* RECORD_CODE: the globals that it looks up, once known */
     si_block *blob;  /* NULL: must be written before it can be sent alone */
     size_t part;     /* where its description is among the open ones, if it is there */
@@ -101,11 +114,14 @@ typedef struct building {
 
 #define RECORD_BUCKETS 256
 #define RECORDS_MAX 1024
+#define SWEEP_MIN 128
 
 struct sipy_functions {
     record *by_obj[RECORD_BUCKETS];
     record *by_id[RECORD_BUCKETS];
-    size_t count; /* functions and code */
+    size_t count;    /* functions and code */
+    size_t total;    /* records of any kind */
+    size_t sweep_in; /* after so many more, those that nobody needs any more are ended */
     uint64_t clock;
     size_t busy;         /* descriptions that are written or read right now */
     uint64_t busy_since; /* the clock at the first of them: what was used later stays */
@@ -124,6 +140,10 @@ sipy__functions(sipy_transfer *t);
 uint64_t
 sipy__new_id(void);
 
+/* Whether that weak reference is to obj, which is alive then. */
+bool
+sipy__refers_to(PyObject *weak, PyObject *obj);
+
 /* The record of a living object, or NULL. */
 record *
 sipy__record_of(sipy_functions *fs, PyObject *obj);
@@ -137,6 +157,11 @@ sipy__record_by_id(sipy_functions *fs, uint64_t id);
 record *
 sipy__record_new(sipy_functions *fs, record_kind kind, PyObject *obj, uint64_t id,
                  bool home);
+
+/* The same at home, for an object that has been described again: in place of the record
+ * that it has, whose life goes on if id is the same. */
+record *
+sipy__record_renew(sipy_functions *fs, record_kind kind, PyObject *obj, uint64_t id);
 
 void
 sipy__record_end(sipy_functions *fs, record *r);
@@ -159,6 +184,9 @@ sipy__compared(sipy_functions *fs);
 int
 sipy__deps_add(deps *list, dep_kind kind, PyObject *self, PyObject *where, PyObject *name,
                PyObject *value);
+/* A DEP_CELL: cell number i of function self has that value. */
+int
+sipy__deps_add_cell(deps *list, PyObject *self, Py_ssize_t i, PyObject *value);
 /* A DEP_ITEMS: where, a dict or a function, has the items that it has now. */
 int
 sipy__deps_add_items(deps *list, PyObject *self, PyObject *where);
@@ -209,6 +237,21 @@ sipy__blob_new(sipy_image *image, unsigned tag, uint64_t id);
 /* image holds blob (tag: TAG_CODE, or that of a description). -> 0 | -1 with MemoryError */
 int
 sipy__image_hold_blob(sipy_image *image, si_block *blob, unsigned tag);
+
+/* A life with one reference | NULL with MemoryError. */
+sipy_life *
+sipy__life_new(void);
+
+/* Marks it as ended and gives the reference back; NULL is allowed. */
+void
+sipy__life_end(sipy_life *life);
+
+bool
+sipy__has_ended(const sipy_life *life);
+
+/* blob, which nobody else has seen yet, describes what has that life (NULL: none). */
+void
+sipy__blob_lives(si_block *blob, sipy_life *life);
 
 /* part, which nobody else has seen yet, is held by whole from now on, and can be read only
  * while that lives. */

@@ -32,6 +32,7 @@ sipy__functions(sipy_transfer *t)
             si_free(fs);
             return NULL;
         }
+        fs->sweep_in = SWEEP_MIN;
         t->functions = fs;
     }
     return t->functions;
@@ -63,17 +64,38 @@ sipy__deps_add(deps *list, dep_kind kind, PyObject *self, PyObject *where, PyObj
     if (d == NULL) {
         return -1;
     }
-    /* A function must not keep itself alive through its own record. */
-    *d = (dep){.kind = kind, .where = where, .name = Py_XNewRef(name), .value = value};
+    *d = (dep){.kind = kind, .where = where, .name = name, .value = value};
+    /* A function must not keep itself alive through its own record, nor a class through
+     * those of its methods. */
+    if (value != NULL && value != self &&
+        (PyFunction_Check(value) ||
+         (PyType_Check(value) &&
+          PyType_HasFeature((PyTypeObject *)value, Py_TPFLAGS_HEAPTYPE)))) {
+        d->weak = PyWeakref_NewRef(value, NULL);
+        if (d->weak == NULL) {
+            return -1;
+        }
+    }
     d->own_where = where != self;
-    d->own_value = value != NULL && value != self;
+    d->own_value = value != NULL && value != self && d->weak == NULL;
     if (d->own_where) {
         Py_INCREF(where);
     }
     if (d->own_value) {
         Py_INCREF(value);
     }
+    Py_XINCREF(name);
     list->count++;
+    return 0;
+}
+
+int
+sipy__deps_add_cell(deps *list, PyObject *self, Py_ssize_t i, PyObject *value)
+{
+    if (sipy__deps_add(list, DEP_CELL, self, self, NULL, value) < 0) {
+        return -1;
+    }
+    list->list[list->count - 1].id = (uint64_t)i;
     return 0;
 }
 
@@ -137,6 +159,7 @@ sipy__deps_clear(deps *list)
             Py_DECREF(old.list[i].value);
         }
         Py_XDECREF(old.list[i].name);
+        Py_XDECREF(old.list[i].weak);
     }
     si_free(old.list);
 }
@@ -150,15 +173,18 @@ bucket_of_obj(PyObject *obj)
     return (hash ^ hash >> 9) & (RECORD_BUCKETS - 1);
 }
 
+bool
+sipy__refers_to(PyObject *weak, PyObject *obj)
+{
+    PyObject *now = sipy_compat_weakref_get(weak);
+    Py_XDECREF(now);
+    return now == obj;
+}
+
 static bool
 is_alive(const record *r)
 {
-    if (r->weak == NULL) {
-        return true;
-    }
-    PyObject *obj = sipy_compat_weakref_get(r->weak);
-    Py_XDECREF(obj);
-    return obj == r->obj;
+    return r->weak == NULL || sipy__refers_to(r->weak, r->obj);
 }
 
 record *
@@ -204,6 +230,7 @@ unlink_record(sipy_functions *fs, record *r)
         at = &(*at)->next_by_id;
     }
     *at = r->next_by_id;
+    fs->total--;
     if (r->kind != RECORD_CLASS) {
         fs->count--;
     }
@@ -216,6 +243,7 @@ free_record(record *r)
         Py_DECREF(r->obj);
     }
     Py_XDECREF(r->weak);
+    sipy__life_end(r->life);
     si_block_drop(r->blob);
     Py_XDECREF(r->names);
     sipy__deps_clear(&r->deps);
@@ -313,6 +341,45 @@ make_room(sipy_functions *fs)
     free_records(fs, gone);
 }
 
+/* Ends the records of what is gone, and knows only weakly from now on what is not known at
+ * home any more. The next one comes after a share as many new records. */
+static void
+sweep(sipy_functions *fs)
+{
+    PyObject **let_go = si_alloc((fs->total + 1) * sizeof(PyObject *));
+    size_t count = 0;
+    record *gone = NULL;
+    for (size_t i = 0; let_go != NULL && i < RECORD_BUCKETS; i++) {
+        record *next;
+        for (record *r = fs->by_id[i]; r != NULL; r = next) {
+            next = r->next_by_id;
+            if (is_busy(fs, r)) {
+                continue;
+            }
+            if (!is_alive(r)) {
+                unlink_record(fs, r);
+                r->next_by_id = gone;
+                gone = r;
+            }
+            else if (r->weak == NULL && r->kind != RECORD_CODE &&
+                     sipy__has_ended(r->home)) {
+                r->weak = PyWeakref_NewRef(r->obj, NULL);
+                if (r->weak != NULL) {
+                    let_go[count++] = r->obj;
+                }
+                PyErr_Clear();
+            }
+        }
+    }
+    fs->sweep_in = (fs->total - count) / 8 + SWEEP_MIN;
+    /* Both may run any code. */
+    free_records(fs, gone);
+    while (count > 0) {
+        Py_DECREF(let_go[--count]);
+    }
+    si_free(let_go);
+}
+
 void
 sipy_transfer_forget(sipy_transfer *t)
 {
@@ -340,6 +407,9 @@ record *
 sipy__record_new(sipy_functions *fs, record_kind kind, PyObject *obj, uint64_t id,
                  bool home)
 {
+    if (fs->sweep_in == 0) {
+        sweep(fs);
+    }
     if (kind != RECORD_CLASS && fs->count >= RECORDS_MAX) {
         make_room(fs);
     }
@@ -349,8 +419,12 @@ sipy__record_new(sipy_functions *fs, record_kind kind, PyObject *obj, uint64_t i
         return NULL;
     }
     if (home) {
-        r->weak = PyWeakref_NewRef(obj, NULL);
+        r->life = kind == RECORD_CODE ? NULL : sipy__life_new();
+        if (r->life != NULL || kind == RECORD_CODE) {
+            r->weak = PyWeakref_NewRef(obj, NULL);
+        }
         if (r->weak == NULL) {
+            sipy__life_end(r->life);
             si_free(r);
             return NULL;
         }
@@ -367,9 +441,33 @@ sipy__record_new(sipy_functions *fs, record_kind kind, PyObject *obj, uint64_t i
     fs->by_obj[bucket] = r;
     r->next_by_id = fs->by_id[id & (RECORD_BUCKETS - 1)];
     fs->by_id[id & (RECORD_BUCKETS - 1)] = r;
+    fs->total++;
+    fs->sweep_in -= fs->sweep_in > 0; /* a sweep may have led here */
     if (kind != RECORD_CLASS) {
         fs->count++;
     }
+    return r;
+}
+
+record *
+sipy__record_renew(sipy_functions *fs, record_kind kind, PyObject *obj, uint64_t id)
+{
+    record *old = sipy__record_of(fs, obj);
+    sipy_life *life = NULL;
+    if (old != NULL) {
+        if (old->id == id) {
+            life = old->life;
+            old->life = NULL;
+        }
+        sipy__record_end(fs, old);
+    }
+    record *r = sipy__record_new(fs, kind, obj, id, true);
+    if (r != NULL && life != NULL) {
+        sipy_life *fresh = r->life;
+        r->life = life;
+        life = fresh;
+    }
+    sipy__life_end(life);
     return r;
 }
 
@@ -412,6 +510,7 @@ sipy__functions_traverse(sipy_transfer *t, visitproc visit, void *arg)
                 if (r->deps.list[k].own_value) {
                     Py_VISIT(r->deps.list[k].value);
                 }
+                Py_VISIT(r->deps.list[k].weak);
             }
         }
     }

@@ -150,17 +150,12 @@ write_parts(sipy_encoder *e, building *b, PyObject *parts)
 static record *
 keep_record(sipy_functions *fs, building *b)
 {
-    bool cached = b->tag == TAG_CACHED;
-    record *r = sipy__record_of(fs, b->obj);
-    if (r != NULL && cached) {
-        sipy__record_end(fs, r);
-        r = NULL;
+    if (b->tag != TAG_CACHED) {
+        record *r = sipy__record_of(fs, b->obj);
+        return r != NULL ? r : sipy__record_new(fs, RECORD_CLASS, b->obj, b->id, true);
     }
-    if (r == NULL) {
-        r = sipy__record_new(fs, cached ? RECORD_FUNCTION : RECORD_CLASS, b->obj, b->id,
-                             true);
-    }
-    if (r != NULL && cached) {
+    record *r = sipy__record_renew(fs, RECORD_FUNCTION, b->obj, b->id);
+    if (r != NULL) {
         r->tag = TAG_CACHED;
         r->deps = b->deps;
         memset(&b->deps, 0, sizeof(b->deps));
