@@ -2,7 +2,8 @@
  *
  * The signal handler may not lock, allocate or attach: it reads which thread state runs
  * on the main thread, which only that thread writes, and if it is itself on that thread
- * marks an asynchronous exception in it. signal.signal() replaces the handler of the
+ * marks an asynchronous exception in it. The system may hand the signal to any thread: on
+ * another one the handler sends it on. signal.signal() replaces the handler of the
  * process, so where ours still stands, Python's default handler does too; a function
  * before signal.signal() puts ours back once the default handler is (asyncio.run() does
  * that to it each time).
@@ -20,22 +21,40 @@ si_atomic_u32 sipy_ctrl_c_raised;
 static struct sigaction before_us; /* written before our handler is installed */
 static si_atomic_u32 installing;   /* 1 while a thread installs */
 static si_atomic_ptr waiting;      /* si_waiter * of the main thread; written by it */
+static si_atomic_u32 passed_on;    /* 1: another thread has sent the signal on to it */
+
+/* On the main thread. */
+static void
+reach_out(void)
+{
+    PyThreadState *ts = si_load_acquire(&running);
+    if (ts != NULL && sipy_compat_raise_soon(ts, PyExc_KeyboardInterrupt)) {
+        /* Where it cannot be raised, the main interpreter hears of it. */
+        (void)si_add_relaxed(&sipy_ctrl_c_raised, 1);
+    }
+    /* The kernel ends a sleep; this ends one that is about to begin. */
+    si_waiter *w = si_load_acquire(&waiting);
+    if (w != NULL && si_waiter_interrupt(w)) {
+        si_waiter_kick(w);
+    }
+}
 
 static void
 on_sigint(int signum)
 {
     int saved_errno = errno;
-    before_us.sa_handler(signum);
-    PyThreadState *ts = si_load_acquire(&running);
     bool here = si_is_main_thread();
-    if (ts != NULL && here && sipy_compat_raise_soon(ts, PyExc_KeyboardInterrupt)) {
-        /* Where it cannot be raised, the main interpreter hears of it. */
-        (void)si_add_relaxed(&sipy_ctrl_c_raised, 1);
+    if (!here || si_swap_acq_rel(&passed_on, 0) == 0) {
+        before_us.sa_handler(signum);
     }
-    /* The kernel ends a sleep; this ends one that is about to begin. */
-    si_waiter *w = here ? si_load_acquire(&waiting) : NULL;
-    if (w != NULL && si_waiter_interrupt(w)) {
-        si_waiter_kick(w);
+    if (here) {
+        reach_out();
+    }
+    else if (si_load_acquire(&running) != NULL || si_load_acquire(&waiting) != NULL) {
+        si_store_release(&passed_on, 1);
+        if (!si_signal_main_thread(signum)) {
+            si_store_release(&passed_on, 0);
+        }
     }
     errno = saved_errno;
 }

@@ -65,3 +65,15 @@ si_is_main_thread(void)
     return pthread_main_np() != 0;
 #endif
 }
+
+bool
+si_signal_main_thread(int signum)
+{
+#if defined(__linux__)
+    pid_t process = getpid(); /* the id of its first thread, too */
+    return syscall(SYS_tgkill, process, process, signum) == 0;
+#else
+    (void)signum;
+    return false;
+#endif
+}

@@ -24,6 +24,11 @@ si_cpu_count(void);
 bool
 si_is_main_thread(void);
 
+/* Sends the signal to that thread itself. Async-signal-safe. -> false: this system has no
+ * way to */
+bool
+si_signal_main_thread(int signum);
+
 /* A counter that is cheaper to read than the clock and runs about as evenly; what one
  * step of it is, is for the caller to find out. Any thread. */
 static inline uint64_t

@@ -61,6 +61,36 @@ def test_busy_loop(script, use):
 
 
 @pytest.mark.parametrize(
+    "use",
+    [
+        "interp.exec('queue.put(1)\\nwhile True: pass')",
+        "interp.exec('queue.put(1); import time; time.sleep(9999)')",
+        "(queue.put(1), never.get())",
+    ],
+)
+def test_signal_that_another_thread_gets(script, use):
+    # The system may choose any thread of the process.
+    out = script.ok(f"""
+    import signal, subinterpreters, threading
+    interp = subinterpreters.create()
+    queue, never = subinterpreters.create_queue(), subinterpreters.create_queue()
+    interp.prepare_main(queue=queue)
+    def press():
+        queue.get()
+        signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+    for _ in range(5):
+        thread = threading.Thread(target=press)
+        thread.start()
+        try:
+            {use}
+        except KeyboardInterrupt:
+            print('interrupted')
+        thread.join()
+    """)
+    assert out == "interrupted\n" * 5
+
+
+@pytest.mark.parametrize(
     "source",
     [
         "time.sleep(60)",
