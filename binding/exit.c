@@ -3,10 +3,12 @@
  * An atexit function of the main interpreter: threading has joined its threads by then,
  * so call_in_thread is over. What still runs is interrupted and waited for, for
  * EXIT_GRACE_NS in all, threads of the interpreters' own from OWN_THREADS_NS on;
- * everything idle is ended, quietly; what is stuck is left running until the process is
- * gone. From the start of it no interpreter can be created.
+ * everything idle is ended, quietly, and what that runs is interrupted after the same time;
+ * what is stuck is left running until the process is gone, unless it is this thread.
+ * From the start of it no interpreter can be created.
  */
 #include "binding/attach.h"
+#include "binding/ending.h"
 #include "binding/interrupt.h"
 #include "binding/lifecycle.h"
 #include "binding/listing.h"
@@ -16,6 +18,7 @@
 
 #define EXIT_GRACE_NS 5000000000  /* for everything that still runs, together */
 #define OWN_THREADS_NS 2000000000 /* of these, until own threads are asked to leave */
+#define LATE_NS 1000000000        /* more, for endings that are interrupted then */
 
 static si_atomic_u32 exiting;         /* 1 from the exit hook on */
 static si_atomic_u32 hook_registered; /* 1 once main has the hook, or soon will */
@@ -97,7 +100,8 @@ static bool
 end_at_exit(sipy_interp *interp, const sipy_patience *limits)
 {
     if (!close_gate(interp, limits->give_up_ns)) {
-        return si_gate_is_closed(&interp->gate) && await_end(interp, limits->give_up_ns);
+        return si_gate_is_closed(&interp->gate) &&
+               await_end(interp, limits->give_up_ns + LATE_NS);
     }
     return sipy_interp_end_within(interp, limits);
 }
@@ -126,12 +130,23 @@ retire_here(const sipy_interp *here)
     }
 }
 
+/* From here on nobody deletes an interpreter. */
+static void
+abandon_endings(void)
+{
+    Py_BEGIN_ALLOW_THREADS
+    sipy_endings_abandon();
+    Py_END_ALLOW_THREADS
+}
+
 static PyObject *
 close_all(PyObject *Py_UNUSED(self), PyObject *Py_UNUSED(args))
 {
     si_store_seq_cst(&exiting, 1);
     const sipy_patience limits = {.ask_ns = si_deadline_after(OWN_THREADS_NS),
-                                  .give_up_ns = si_deadline_after(EXIT_GRACE_NS)};
+                                  .give_up_ns = si_deadline_after(EXIT_GRACE_NS),
+                                  .heeds = false};
+    sipy_endings_hurry(limits.ask_ns, limits.give_up_ns);
     sipy_spares_stop();
     await_creations(limits.give_up_ns);
     sipy_interp *here = sipy_interp_current();
@@ -142,7 +157,7 @@ close_all(PyObject *Py_UNUSED(self), PyObject *Py_UNUSED(args))
         sipy_interp *interp = (sipy_interp *)e;
         all &= interp->origin != SIPY_OURS || end_at_exit(interp, &limits);
     }
-    all &= await_endings(limits.give_up_ns);
+    all &= await_endings(limits.give_up_ns + LATE_NS);
     sipy_compat_keep_parsers();
     if (here != NULL) {
         retire_here(here);
@@ -151,6 +166,7 @@ close_all(PyObject *Py_UNUSED(self), PyObject *Py_UNUSED(args))
     if (!all) {
         /* A thread is stuck in C inside one, or cannot be joined. CPython aborts (3.12,
          * 3.13) or warns and waits when it meets such an interpreter: it shall not. */
+        abandon_endings();
         (void)sipy_compat_forget_other_interpreters();
     }
     Py_RETURN_NONE;

@@ -4,10 +4,11 @@
  * threads are gone, are useless there: their records are closed and CPython's runtime is
  * told to forget them. Queues and what they hold stay.
  *
- * Lock order, the only place where two are held: registry of interpreters, its records;
- * registry of queues, its channels; the listing's lock; the prologue's; what loaders
- * share; the list of arenas; the lock of the pools; that of the spares. Everywhere else
- * they are leaves, so this cannot meet another order.
+ * Lock order: the lock of the endings; registry of interpreters, its records; registry of
+ * queues, its channels; the listing's lock; the prologue's; what loaders share; the list of
+ * arenas; the lock of the pools; that of the spares. Two are held only here and where an
+ * ending is interrupted, which takes the first and then a record's: everywhere else they
+ * are leaves, so this cannot meet another order.
  */
 #include "binding/fork.h"
 
@@ -15,6 +16,7 @@
 
 #include "binding/arenas.h"
 #include "binding/attach.h"
+#include "binding/ending.h"
 #include "binding/lifecycle.h"
 #include "binding/listing.h"
 #include "binding/loader/loader.h"
@@ -60,6 +62,7 @@ unlock_channel(si_entry *entry) SI_NO_THREAD_SAFETY
 static void
 before_fork(void)
 {
+    sipy_endings_fork_prepare();
     si_registry_fork_prepare(&sipy_interps, lock_record);
     si_registry_fork_prepare(&sipy_queues, lock_channel);
     sipy_listing_fork_prepare();
@@ -81,6 +84,7 @@ unlock_all(bool child)
     sipy_listing_fork_done(child);
     si_registry_fork_done(&sipy_queues, unlock_channel);
     si_registry_fork_done(&sipy_interps, unlock_record);
+    sipy_endings_fork_done(child);
 }
 
 static void

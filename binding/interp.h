@@ -41,6 +41,9 @@ typedef struct sipy_interp {
     si_waiter *blocked SI_GUARDED_BY(mu);     /* the run's thread waits on it, or NULL */
     si_waiter *own_blocked SI_GUARDED_BY(mu); /* its own threads' (by `also`) */
     bool own_stopped SI_GUARDED_BY(mu);       /* its own threads shall leave */
+    si_waiter *ender SI_GUARDED_BY(mu);       /* waits until they have left, or NULL */
+    unsigned long teller;       /* ident of the one that stops executors; under its GIL */
+    struct sipy_ending *ending; /* only the thread that ends it */
     PyObject *interrupt_exc SI_GUARDED_BY(mu);     /* static exception class to raise */
     struct sipy_errand *errands SI_GUARDED_BY(mu); /* work that must be done at home */
     bool errands_stopped SI_GUARDED_BY(mu);

@@ -149,11 +149,11 @@ publish(sipy_interp *interp, si_waiter *w)
     if (!is_run_thread(interp)) {
         return publish_own(interp, w);
     }
-    if (PyThreadState_Get()->async_exc != NULL) {
-        return false; /* delivered, but this thread has not come to raise it */
-    }
+    PyThreadState *ts = PyThreadState_Get();
     si_mutex_lock(&interp->mu);
-    due = si_load_relaxed(&interp->interrupt_run) == si_load_relaxed(&interp->run);
+    /* Or it was delivered, but this thread has not come to raise it. */
+    due = si_load_relaxed(&interp->interrupt_run) == si_load_relaxed(&interp->run) ||
+          sipy_compat_has_async(ts);
     if (!due) {
         interp->blocked = w;
     }
@@ -224,7 +224,7 @@ stop_one(sipy_interp *interp, si_waiter **sleeper)
 }
 
 void
-sipy_interrupt_own_threads(sipy_interp *interp)
+sipy_interrupt_own_threads(sipy_interp *interp, unsigned long spared)
 {
     si_waiter *sleeper;
     while (stop_one(interp, &sleeper)) {
@@ -236,10 +236,19 @@ sipy_interrupt_own_threads(sipy_interp *interp)
     /* They make and delete their states under the GIL that we hold. */
     PyThreadState *ts = PyInterpreterState_ThreadHead(interp->native);
     for (; ts != NULL; ts = PyThreadState_Next(ts)) {
-        if (ts->thread_id != self && sipy_slot_of(interp, ts) == NULL) {
+        if (ts->thread_id != self && ts->thread_id != spared &&
+            sipy_slot_of(interp, ts) == NULL) {
             (void)PyThreadState_SetAsyncExc(ts->thread_id, PyExc_SystemExit);
         }
     }
+}
+
+void
+sipy_interrupt_own_resume(sipy_interp *interp)
+{
+    si_mutex_lock(&interp->mu);
+    interp->own_stopped = false;
+    si_mutex_unlock(&interp->mu);
 }
 
 int

@@ -51,9 +51,13 @@ int
 sipy_interrupt_deliver(sipy_interp *interp);
 
 /* Raises SystemExit in every thread that code in interp, which we made, has started: at
- * once where it waits in a call of ours, now or later, else at its next bytecode. Attached
- * to interp. */
+ * once where it waits in a call of ours, now or later, else at its next bytecode; the
+ * latter not in that with the ident spared (0: none is). Attached to interp. */
 void
-sipy_interrupt_own_threads(sipy_interp *interp);
+sipy_interrupt_own_threads(sipy_interp *interp, unsigned long spared);
+
+/* Their waits are not ended any more. Any thread. */
+void
+sipy_interrupt_own_resume(sipy_interp *interp);
 
 #endif /* SIPY_INTERRUPT_H */

@@ -1,11 +1,12 @@
 /* lifecycle.c — see lifecycle.h.
  *
  * Order of ending: the gate refuses new entries and is drained (by the caller); attach;
- * delete the cached thread states of other OS threads; Py_EndInterpreter, which joins the
- * interpreter's own threads and runs its atexit functions; the home is cleared by the
- * callback that CPython runs near the end, since code may use us until then; the gate is
- * CLOSED. Whoever else ends an interpreter of ours (the stdlib's module can) comes by its
- * atexit functions, the last of which is ours and does the first two steps.
+ * wait for the interpreter's own threads (threads.h), since CPython's wait for them cannot
+ * be ended; delete the cached thread states of other OS threads; Py_EndInterpreter, which
+ * runs its atexit functions (ending.h); the home is cleared by the callback that CPython
+ * runs near the end, since code may use us until then; the gate is CLOSED. Whoever else
+ * ends an interpreter of ours (the stdlib's module can) comes by its atexit functions, the
+ * last of which is ours and does the first two steps.
  *
  * Locks: none is held here while anything runs.
  */
@@ -13,6 +14,7 @@
 
 #include "binding/arenas.h"
 #include "binding/attach.h"
+#include "binding/ending.h"
 #include "binding/errand.h"
 #include "binding/failure.h"
 #include "binding/frames.h"
@@ -41,6 +43,7 @@ interpreter_ends(void *arg)
         /* Neither by us nor by way of atexit, which somebody has emptied. */
         si_gate_force_end(&interp->gate);
     }
+    sipy_ending_shut(interp);
     sipy_compat_keep_parsers();
     PyObject *saved = PyErr_GetRaisedException();
     sipy_home_clear(interp);
@@ -323,116 +326,171 @@ sipy_interp_create(sipy_state *state, bool private_copies)
 
 /* --- end --------------------------------------------------------------------------- */
 
-/* Attached to interp through slot: ends it. limits are for its own threads; NULL: CPython
- * joins them, for as long as it takes. -> 0, or the number of threads in the way (1 if it
- * is not known), still attached */
-static int
-end_attached(sipy_interp *interp, sipy_slot *slot, const sipy_patience *limits, bool *here,
-             char keeper[SIPY_KEEPER_SIZE])
+/* How an attempt to end an interpreter has come out. */
+typedef enum outcome {
+    ENDED = 0,
+    IN_THE_WAY, /* threads that cannot be joined: see the attempt */
+    LATE,       /* threads that can be, or pools, but not in time */
+    DISTURBED,  /* an exception is set in the caller's interpreter */
+    NO_THREAD,  /* to see to it that the limits are kept */
+    NO_MEMORY,
+} outcome;
+
+typedef struct attempt {
+    const sipy_patience *limits;
+    int left;  /* threads in the way; 1 if it is not known */
+    bool here; /* the calling thread is one of them */
+    char keeper[SIPY_KEEPER_SIZE];
+} attempt;
+
+static const sipy_patience patient = {SI_FOREVER, SI_FOREVER, false};
+
+/* Attached to interp through slot. -> whether no thread is in the way of its end */
+static bool
+is_clear(sipy_interp *interp, attempt *a)
 {
     /* The threads of libraries make thread states whenever they come in; those of the
      * interpreter are counted while none is there. */
     if (interp->loader != NULL &&
-        sipy_loader_pause(interp->loader, si_deadline_after(LIBRARY_PATIENCE_NS), keeper) !=
-            SI_OK) {
-        return 1;
+        sipy_loader_pause(interp->loader, si_deadline_after(LIBRARY_PATIENCE_NS),
+                          a->keeper) != SI_OK) {
+        a->left = 1;
+        return false;
     }
-    int left = sipy_threads_unknown(interp, here);
+    a->left = sipy_threads_unknown(interp, &a->here);
     if (interp->loader != NULL) {
         sipy_loader_resume(interp->loader);
     }
-    if (left > 0 || *here) {
-        return left > 0 ? left : 1;
+    a->left += a->here && a->left == 0;
+    return a->left == 0;
+}
+
+/* Attached to interp through slot: ends it. After anything but ENDED it still exists, and
+ * the thread is attached as before; after ENDED to nothing. */
+static outcome
+end_attached(sipy_interp *interp, sipy_slot *slot, PyThreadState *caller, attempt *a,
+             sipy_ending *ending)
+{
+    if (!is_clear(interp, a)) {
+        return IN_THE_WAY;
     }
-    if (limits != NULL && !sipy_threads_leave(interp, limits)) {
-        return 1;
+    sipy_leaving left = sipy_threads_leave(interp, slot, caller, a->limits);
+    if (left != SIPY_LEFT) {
+        return left == SIPY_STAYED ? LATE : DISTURBED;
     }
     PyThreadState *ts = slot->ts;
-    sipy_home_flush(interp->home);
     sipy_compat_reset_thread(ts);
+    si_status opened = sipy_ending_open(ending, interp, ts, a->limits->give_up_ns);
+    if (opened == SI_CLOSED) {
+        return LATE;
+    }
+    if (opened != SI_OK && a->limits->heeds) {
+        sipy_ending_shut(interp);
+        sipy_ending_gone(ending);
+        return NO_THREAD;
+    }
+    sipy_home_flush(interp->home);
     sipy_slots_clear(interp, slot);
     sipy_compat_before_end();
     Py_EndInterpreter(ts); /* calls interpreter_ends; no thread state is current after */
-    return 0;
+    sipy_ending_gone(ending);
+    return ENDED;
 }
 
-/* Ends an interpreter whose gate is closed and drained; on failure the gate is open again,
- * or stays as it is when there are limits, which are as for end_attached.
- * -> 0 | the number of threads in the way | -1 no memory */
-static int
-end_or_reopen(sipy_interp *interp, const sipy_patience *limits, bool *here,
-              char keeper[SIPY_KEEPER_SIZE])
+/* Ends an interpreter whose gate is closed and drained. If that fails the gate stays as it
+ * is. Attached to another one or to nothing. */
+static outcome
+end(sipy_interp *interp, attempt *a)
 {
     sipy_slot *slot = sipy_compat_keep_first_thread_state() ? sipy_slot_first(interp)
                                                             : sipy_slot_get(interp);
-    int left = -1;
-    *here = false;
-    if (slot != NULL) {
-        sipy_ending_begins();
-        PyThreadState *caller = sipy_slot_enter(slot);
-        left = end_attached(interp, slot, limits, here, keeper);
-        sipy_slot_leave(caller);
-        sipy_ending_is_over();
+    if (slot == NULL) {
+        return NO_MEMORY;
     }
-    if (left != 0) {
-        if (limits == NULL) {
-            si_gate_reopen(&interp->gate);
+    sipy_ending ending = {.fate = SIPY_CTRL_C_NONE};
+    sipy_ending_begins();
+    PyThreadState *caller = sipy_slot_enter(slot);
+    outcome result = end_attached(interp, slot, caller, a, &ending);
+    sipy_slot_leave(caller);
+    sipy_ending_is_over();
+    sipy_ending_conclude(&ending);
+    if (result == ENDED) {
+        if (interp->loader != NULL) {
+            sipy_loader_ended(&interp->loader);
         }
-        return left;
+        sipy_arenas_interp_gone(interp->entry.id);
+        si_gate_end(&interp->gate);
+        sipy_slot_purge(interp);
     }
-    if (interp->loader != NULL) {
-        sipy_loader_ended(&interp->loader);
+    else if (a->limits->heeds) {
+        sipy_interrupt_own_resume(interp);
     }
-    sipy_arenas_interp_gone(interp->entry.id);
-    si_gate_end(&interp->gate);
-    sipy_slot_purge(interp);
-    return 0;
+    return result;
 }
 
 bool
 sipy_interp_end_detached(sipy_interp *interp)
 {
-    bool here;
-    char keeper[SIPY_KEEPER_SIZE];
-    return end_or_reopen(interp, NULL, &here, keeper) == 0;
+    attempt a = {.limits = &patient};
+    bool ended = end(interp, &a) == ENDED;
+    if (!ended) {
+        si_gate_reopen(&interp->gate);
+    }
+    return ended;
 }
 
 bool
 sipy_interp_end_within(sipy_interp *interp, const sipy_patience *limits)
 {
-    bool here;
-    char keeper[SIPY_KEEPER_SIZE];
-    return end_or_reopen(interp, limits, &here, keeper) == 0;
+    attempt a = {.limits = limits};
+    return end(interp, &a) == ENDED;
 }
 
-int
-sipy_interp_end(const sipy_state *state, sipy_interp *interp)
+/* The exception for an end that has failed. */
+static void
+complain(PyObject *error, const sipy_interp *interp, outcome result, const attempt *a)
 {
-    bool here;
-    char keeper[SIPY_KEEPER_SIZE] = "";
-    int left = end_or_reopen(interp, NULL, &here, keeper);
-    if (left <= 0) {
-        if (left < 0) {
-            PyErr_NoMemory();
-        }
-        return left;
+    long long id = (long long)interp->entry.id;
+    if (result == NO_MEMORY) {
+        PyErr_NoMemory();
     }
-    PyObject *error = state == NULL ? PyExc_RuntimeError : state->InterpreterError;
-    if (keeper[0] != '\0') {
+    else if (result == NO_THREAD) {
+        PyErr_SetString(PyExc_RuntimeError, "can't start new thread");
+    }
+    else if (result == LATE) {
+        PyErr_Format(PyExc_TimeoutError,
+                     "threads of interpreter %lld, or work in its pools, still run", id);
+    }
+    else if (a->keeper[0] != '\0') {
         PyErr_Format(error,
                      "cannot destroy interpreter %lld: a thread that %s started has not "
                      "left it",
-                     (long long)interp->entry.id, keeper);
+                     id, a->keeper);
     }
-    else if (here) {
+    else if (a->here) {
         PyErr_Format(error, "cannot destroy interpreter %lld: this thread belongs to it",
-                     (long long)interp->entry.id);
+                     id);
     }
     else {
         PyErr_Format(error,
                      "cannot destroy interpreter %lld: %d of its threads were not started "
                      "by its threading module and cannot be joined",
-                     (long long)interp->entry.id, left);
+                     id, a->left);
+    }
+}
+
+int
+sipy_interp_end(const sipy_state *state, sipy_interp *interp, const sipy_patience *limits)
+{
+    attempt a = {.limits = limits};
+    outcome result = end(interp, &a);
+    if (result == ENDED) {
+        return 0;
+    }
+    si_gate_reopen(&interp->gate);
+    if (result != DISTURBED) {
+        complain(state == NULL ? PyExc_RuntimeError : state->InterpreterError, interp,
+                 result, &a);
     }
     return -1;
 }
@@ -493,7 +551,10 @@ sipy_interp_close(sipy_state *state, sipy_interp *interp, const sipy_closing *ho
         return -1;
     }
     sipy_interrupt_close(interp, NULL);
-    return sipy_interp_end(state, interp);
+    const sipy_patience limits = {.ask_ns = how->interrupt ? 0 : SI_FOREVER,
+                                  .give_up_ns = how->deadline_ns,
+                                  .heeds = true};
+    return sipy_interp_end(state, interp, &limits);
 }
 
 /* --- handles ----------------------------------------------------------------------- */
@@ -514,9 +575,16 @@ abandon(sipy_interp *interp)
         si_gate_close(&interp->gate, true) != SI_OK) {
         return; /* it runs, or ends, or cannot be ended from here: the exit does it */
     }
+    const sipy_patience limits = {SI_FOREVER, SI_FOREVER, true};
     PyObject *saved = PyErr_GetRaisedException();
-    if (drain(interp, SI_FOREVER) < 0 || sipy_interp_end(NULL, interp) < 0) {
-        PyErr_WriteUnraisable(NULL);
+    if (drain(interp, SI_FOREVER) < 0 || sipy_interp_end(NULL, interp, &limits) < 0) {
+        if (PyErr_ExceptionMatches(PyExc_KeyboardInterrupt) &&
+            sipy_compat_raise_soon(ts, PyExc_KeyboardInterrupt)) {
+            PyErr_Clear(); /* it is for the code that has let go of the handle */
+        }
+        else {
+            PyErr_WriteUnraisable(NULL);
+        }
     }
     PyErr_SetRaisedException(saved);
 }

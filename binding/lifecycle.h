@@ -15,19 +15,20 @@ sipy_interp_create(sipy_state *state, bool private_copies);
 
 /* Ends an interpreter whose gate the caller has closed (si_gate_close) and drained. On
  * success the gate is CLOSED. On failure it is open again. Attached to another
- * interpreter, which is also so afterwards; runs Python there, joins its threads. state
- * may be NULL. -> 0 | -1 with InterpreterError (without state: RuntimeError) set */
+ * interpreter, which is also so afterwards; waits for its threads, runs Python there.
+ * Code that runs there when the time is over is interrupted, as by Ctrl-C. state may be
+ * NULL. -> 0 | -1 with InterpreterError (without state: RuntimeError), TimeoutError or the
+ * exception of a signal handler set */
 int
-sipy_interp_end(const sipy_state *state, sipy_interp *interp);
+sipy_interp_end(const sipy_state *state, sipy_interp *interp, const sipy_patience *limits);
 
 /* As sipy_interp_end for a thread that is attached to no interpreter. Sets no exception.
  * -> whether it has ended */
 bool
 sipy_interp_end_detached(sipy_interp *interp);
 
-/* As sipy_interp_end when the process exits: own threads are waited for within limits.
- * Sets no exception. -> whether it has ended; if not, its gate stays closed, and nobody
- * is to end it any more */
+/* As sipy_interp_end when the process exits. Sets no exception. -> whether it has ended; if
+ * not, its gate stays closed, and nobody is to end it any more */
 bool
 sipy_interp_end_within(sipy_interp *interp, const sipy_patience *limits);
 
@@ -35,7 +36,8 @@ sipy_interp_end_within(sipy_interp *interp, const sipy_patience *limits);
 typedef struct sipy_closing {
     bool wait;           /* until deadline_ns; else that is an InterpreterError */
     bool interrupt;      /* raises KeyboardInterrupt in it; with wait */
-    int64_t deadline_ns; /* then TimeoutError, and the interpreter is open again */
+    int64_t deadline_ns; /* then TimeoutError, and the interpreter is open again; if its end
+                          * has begun, what runs there is interrupted */
 } sipy_closing;
 
 /* Interpreter.close(). -> 0 | -1 with InterpreterError, InterpreterNotFoundError,

@@ -430,7 +430,8 @@ PyDoc_STRVAR(
     "in\n"
     "seconds it waits for what runs, with interrupt after raising KeyboardInterrupt "
     "there;\n"
-    "when the time is over it raises TimeoutError and the interpreter can be used again.");
+    "when the time is over it raises TimeoutError and the interpreter can be used again.\n"
+    "What its end runs then, once begun, is interrupted.");
 PyDoc_STRVAR(
     prepare_main_doc,
     "prepare_main($self, ns=None, /, **kwargs)\n--\n\n"

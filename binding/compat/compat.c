@@ -254,9 +254,13 @@ sipy_compat_reset_thread(PyThreadState *ts)
 PyObject *
 sipy_compat_take_async(PyThreadState *ts)
 {
-    PyObject *exc = ts->async_exc;
-    ts->async_exc = NULL;
-    return exc;
+    return __atomic_exchange_n(&ts->async_exc, NULL, __ATOMIC_ACQ_REL);
+}
+
+bool
+sipy_compat_has_async(PyThreadState *ts)
+{
+    return __atomic_load_n(&ts->async_exc, __ATOMIC_ACQUIRE) != NULL;
 }
 
 #if PY_VERSION_HEX >= 0x030D0000
@@ -293,12 +297,12 @@ sipy_compat_handled(PyThreadState *ts)
 bool
 sipy_compat_raise_soon(PyThreadState *ts, PyObject *exc)
 {
-    if (ts->async_exc != NULL) {
-        return false;
-    }
-    ts->async_exc = Py_NewRef(exc); /* static classes are immortal */
-    wake_evaluation(ts);
-    return true;
+    /* Static classes are immortal: there is no reference to count. */
+    PyObject *none = NULL;
+    bool placed = __atomic_compare_exchange_n(&ts->async_exc, &none, exc, false,
+                                              __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
+    wake_evaluation(ts); /* also for one that waits: 3.12 can lose the mark of that */
+    return placed;
 }
 
 #if PY_VERSION_HEX >= 0x030E0000

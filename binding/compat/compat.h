@@ -126,7 +126,7 @@ PyObject *
 sipy_compat_handled(PyThreadState *ts);
 
 /* Has the static exception class exc raised in ts at its next bytecode boundary. May be
- * called from a signal handler of the thread that ts is attached in; takes no lock.
+ * called from a signal handler, by any thread while ts exists; takes no lock.
  * -> whether it will be: false if another exception waits there already */
 bool
 sipy_compat_raise_soon(PyThreadState *ts, PyObject *exc);
@@ -135,6 +135,10 @@ sipy_compat_raise_soon(PyThreadState *ts, PyObject *exc);
  * new reference, or NULL. Attached through ts. */
 PyObject *
 sipy_compat_take_async(PyThreadState *ts);
+
+/* Whether there is something to take back so. Attached through ts. */
+bool
+sipy_compat_has_async(PyThreadState *ts);
 
 /* Calls func as PyObject_Vectorcall does, on a thread state without a frame. Before 3.14
  * the builtins that look at their caller's namespaces (eval, dir, ...) fail there; they

@@ -456,6 +456,41 @@ sipy_pool_stop(sipy_pool *pool, bool jobs, PyObject *exc)
     }
 }
 
+void
+sipy_pools_stop(const sipy_interp *owner, PyObject *exc)
+{
+    sipy_pool **list;
+    size_t count;
+    (void)sipy_pools_of(owner, &list, &count); /* none without memory */
+    for (size_t i = 0; i < count; i++) {
+        sipy_pool_close(list[i]);
+        sipy_pool_stop(list[i], true, exc);
+        sipy_pool_drop(list[i]);
+    }
+    si_free(list);
+}
+
+int
+sipy_pools_await(const sipy_interp *owner, int64_t deadline_ns)
+{
+    sipy_interp *here = sipy_interp_current();
+    sipy_pool **list;
+    size_t count;
+    if (!sipy_pools_of(owner, &list, &count)) {
+        PyErr_NoMemory();
+    }
+    int result = PyErr_Occurred() ? -1 : 1;
+    for (size_t i = 0; i < count; i++) {
+        if (result > 0 && here != NULL) {
+            result = sipy_wait_for_task(&list[i]->gone, here, deadline_ns);
+        }
+        sipy_pool_drop(list[i]);
+    }
+    si_free(list);
+    sipy_interp_drop(here);
+    return result;
+}
+
 bool
 sipy_pool_interrupt(sipy_pool *pool, sipy_job *job, sipy_ask ask, PyObject *exc)
 {

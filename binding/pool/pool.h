@@ -189,6 +189,16 @@ sipy_pool_interrupt(sipy_pool *pool, sipy_job *job, sipy_ask ask, PyObject *exc)
 void
 sipy_pool_stop(sipy_pool *pool, bool jobs, PyObject *exc);
 
+/* Closes and stops all pools of owner, as sipy_pool_stop with jobs. Any thread;
+ * never waits. Without memory it does not. */
+void
+sipy_pools_stop(const sipy_interp *owner, PyObject *exc);
+
+/* Waits for all pools of owner to be gone. Attached to an interpreter with our module.
+ * -> 1 | 0 time over | -1 with an exception */
+int
+sipy_pools_await(const sipy_interp *owner, int64_t deadline_ns);
+
 /* References to all pools of owner: an array to free with si_free. -> false: no memory */
 bool
 sipy_pools_of(const sipy_interp *owner, sipy_pool ***out, size_t *count);

@@ -1,0 +1,79 @@
+/* ending.h — bounding the code that runs while an interpreter ends.
+ *
+ * Model      CPython runs the atexit functions and destructors of an interpreter inside
+ *            Py_EndInterpreter. From sipy_ending_open until that is nearly done the thread
+ *            that is in it counts as a run of the interpreter: Ctrl-C on the main thread
+ *            is raised there, and from a time on the code is interrupted, again and again,
+ *            by a thread that sleeps until then. CPython prints what such a function or
+ *            destructor raises and goes on with the next one.
+ * Ownership  An ending is on the stack of the thread that ends the interpreter, and listed
+ *            until sipy_ending_shut.
+ * Locking    A mutex of its own, under which interp->mu is taken and no Python runs.
+ */
+#ifndef SIPY_ENDING_H
+#define SIPY_ENDING_H
+
+#include "binding/ctrl_c.h"
+#include "binding/interp.h"
+
+typedef struct sipy_ending {
+    sipy_interp *interp;
+    PyThreadState *ts;
+    PyObject *exc;  /* static exception class to raise */
+    int64_t due_ns; /* when the next time */
+    struct sipy_ending *next;
+    struct sipy_ending *prev;
+    sipy_ctrl_c scope;
+    sipy_ctrl_c_fate fate;
+    bool shut;
+} sipy_ending;
+
+/* From now on the code that runs in interp, whose gate is closed and drained, can be
+ * interrupted; from due_ns on, but not at once, KeyboardInterrupt is raised in it, at the
+ * exit of the process SystemExit. Attached through ts.
+ * -> SI_OK | SI_NOMEM, SI_SYSTEM: no thread, so nothing comes at due_ns | SI_CLOSED: it
+ * must not be ended any more; nothing is open */
+si_status
+sipy_ending_open(sipy_ending *ending, sipy_interp *interp, PyThreadState *ts,
+                 int64_t due_ns);
+
+/* No longer: before the thread state goes. Does nothing if there is no ending, or the
+ * second time. Attached as before. Does not return once the endings are abandoned. */
+void
+sipy_ending_shut(sipy_interp *interp);
+
+/* The interpreter is gone, or the ending has been shut only: the exit need not wait for
+ * it. Waits for nothing, a GIL included. */
+void
+sipy_ending_gone(const sipy_ending *ending);
+
+/* Has Ctrl-C that came meanwhile raised in the caller too. Back in its interpreter, or
+ * attached to none. */
+void
+sipy_ending_conclude(const sipy_ending *ending);
+
+/* The process exits: own threads of interpreters that end are asked to leave from ask_ns
+ * on, and not waited for from give_up_ns on; what runs in endings is then interrupted. */
+void
+sipy_endings_hurry(int64_t ask_ns, int64_t give_up_ns);
+
+/* The exit of the process has waited long enough and takes the interpreters that are left
+ * out of CPython's list, so none may be deleted any more: a thread that is in an ending
+ * does not come out of it, and no ending begins. Detached; waits for those that are about
+ * to be deleted. */
+void
+sipy_endings_abandon(void);
+
+/* The times that sipy_endings_hurry was given, or SI_FOREVER. Any thread. */
+int64_t
+sipy_endings_ask_ns(void);
+int64_t
+sipy_endings_give_up_ns(void);
+
+/* For fork handlers. */
+void
+sipy_endings_fork_prepare(void);
+void
+sipy_endings_fork_done(bool child);
+
+#endif /* SIPY_ENDING_H */
