@@ -24,6 +24,7 @@
 #include "binding/pool/spares.h"
 #include "binding/prologue.h"
 #include "binding/queues.h"
+#include "binding/turn.h"
 
 static pthread_once_t fork_once = PTHREAD_ONCE_INIT;
 static int fork_error;      /* what pthread_atfork returned; written once, by fork_once */
@@ -116,7 +117,7 @@ in_child(void)
 {
     (void)si_add_relaxed(&forks, 1);
     unlock_all(true);
-    sipy_creation_fork_done();
+    sipy_turn_fork_done();
     /* Nothing here asks for memory: there may be none, and nobody to tell. */
     si_entry *e = NULL;
     while ((e = si_registry_next(&sipy_queues, e)) != NULL) {

@@ -26,8 +26,8 @@
 #include "binding/queues.h"
 #include "binding/run.h"
 #include "binding/sleep.h"
+#include "binding/turn.h"
 #include "core/platform/clock.h"
-#include "core/platform/futex.h"
 
 /* How long close() waits for threads that libraries have started to leave. */
 #define LIBRARY_PATIENCE_NS (INT64_C(2) * 1000 * 1000 * 1000)
@@ -112,13 +112,14 @@ last_atexit(PyObject *Py_UNUSED(self), PyObject *Py_UNUSED(args))
         sipy_slots_clear(interp, sipy_slot_of(interp, PyThreadState_Get()));
         si_gate_end(&interp->gate);
     }
+    if (ends && interp->home != NULL) {
+        sipy_home_retire(interp->home);
+        sipy_threads_join_late();
+    }
     if (ends) {
         /* CPython does so once modules are torn down, where destructors fail: that of the
          * dummy threads of 3.13's threading does, loudly. */
         sipy_compat_drop_thread_locals(PyThreadState_Get());
-        if (interp->home != NULL) {
-            sipy_home_retire(interp->home);
-        }
     }
     sipy_interp_drop(interp);
     Py_RETURN_NONE;
@@ -137,43 +138,6 @@ static const PyInterpreterConfig isolated = {
     .check_multi_interp_extensions = 1,
     .gil = PyInterpreterConfig_OWN_GIL,
 };
-
-static si_atomic_u32 turn; /* 1 while somebody creates, where that matters; a futex */
-static _Thread_local bool my_turn; /* this thread does: its site may create, too */
-
-/* Waits, detached, until nobody else creates an interpreter. -> whether to give it back */
-static bool
-take_turn(void)
-{
-    if (!sipy_compat_creates_in_turn() || my_turn) {
-        return false;
-    }
-    uint32_t nobody = 0;
-    while (!si_cas_acquire(&turn, &nobody, 1)) {
-        Py_BEGIN_ALLOW_THREADS
-        si_status status = si_futex_wait(&turn, 1, SI_FOREVER);
-        (void)status; /* whatever woke us: try again; signals wait for create() */
-        Py_END_ALLOW_THREADS
-        nobody = 0;
-    }
-    my_turn = true;
-    return true;
-}
-
-static void
-give_turn(void)
-{
-    my_turn = false;
-    si_store_release(&turn, 0);
-    si_futex_wake(&turn, 1);
-}
-
-void
-sipy_creation_fork_done(void)
-{
-    my_turn = false; /* nobody creates in a child that has just begun */
-    si_store_release(&turn, 0);
-}
 
 /* What create() does inside the new interpreter. -> 0 | -1 with an exception there */
 static int
@@ -261,10 +225,10 @@ create_with_path(const sipy_state *state, const sipy_image *path, bool private_c
     PyThreadState *ts = NULL;
     sipy_failure failure = {0};
     sipy_arenas_watch();
-    bool taken = take_turn();
+    bool taken = sipy_turn_take();
     PyStatus status = Py_NewInterpreterFromConfig(&ts, &isolated);
     if (taken) {
-        give_turn();
+        sipy_turn_give();
     }
     if (PyStatus_Exception(status) || ts == NULL) {
         if (sipy_compat_current() == NULL) {

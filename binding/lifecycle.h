@@ -65,10 +65,6 @@ sipy_creation_begins(void);
 void
 sipy_creation_is_over(void);
 
-/* For fork handlers, in the child. */
-void
-sipy_creation_fork_done(void);
-
 /* Has the atexit module of the interpreter that is attached call def with self, before all
  * that was registered earlier. -> 0 | -1 with an exception */
 int

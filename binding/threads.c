@@ -413,3 +413,18 @@ sipy_threads_leave(sipy_interp *interp, sipy_slot *slot, PyThreadState *caller,
     }
     return state.result;
 }
+
+void
+sipy_threads_join_late(void)
+{
+    PyObject *module = PyImport_ImportModule("_thread");
+    PyObject *join = module == NULL ? NULL : PyObject_GetAttrString(module, "_shutdown");
+    PyErr_Clear(); /* 3.12 has none, and starts no thread as late */
+    PyObject *done = join == NULL ? NULL : PyObject_CallNoArgs(join);
+    if (join != NULL && done == NULL) {
+        PyErr_WriteUnraisable(join);
+    }
+    Py_XDECREF(done);
+    Py_XDECREF(join);
+    Py_XDECREF(module);
+}

@@ -32,6 +32,11 @@ sipy_leaving
 sipy_threads_leave(sipy_interp *interp, sipy_slot *slot, PyThreadState *caller,
                    const sipy_patience *limits);
 
+/* Joins what atexit functions have started, which CPython 3.13 does not, but aborts over.
+ * Attached, as the last of them; waits as long as it takes. */
+void
+sipy_threads_join_late(void);
+
 /* Has whoever waits in sipy_threads_leave look again. Any thread. */
 void
 sipy_threads_nudge(sipy_interp *interp);

@@ -512,3 +512,36 @@ class TestExit:
 """
         )
         assert (done.returncode, done.stdout) == (0, "end\n"), done.stderr
+
+
+class TestLateThreads:
+    def test_of_an_atexit_function(self, script):
+        out = script.ok(
+            SCRIPT_START
+            + """
+    started = subinterpreters.create_queue()
+    interp.prepare_main(started=started)
+    interp.exec('''
+    import atexit, threading
+    def work():
+        started.put(1)
+        queue.get()
+        print('left', flush=True)
+    def last():
+        try:
+            threading.Thread(target=work).start()
+        except RuntimeError:  # 3.12 starts none at this time
+            work()
+    atexit.register(last)
+    ''')
+    def release():
+        started.get()
+        queue.put(None)
+    helper = threading.Thread(target=release)
+    helper.start()
+    interp.close()
+    helper.join()
+    print('closed', ids())
+"""
+        )
+        assert out == "left\nclosed [0]\n"
