@@ -128,18 +128,22 @@ static int
 wrap_signal(void)
 {
     PyObject *module = PyImport_ImportModule("_signal");
-    PyObject *original = module == NULL ? NULL : PyObject_GetAttrString(module, "signal");
+    /* CPython caches lookups by the address of the name: a new str each time would fill
+     * that cache, one entry for each interpreter that is created. */
+    PyObject *key = module == NULL ? NULL : PyUnicode_InternFromString("signal");
+    PyObject *original = key == NULL ? NULL : PyObject_GetAttr(module, key);
     int result = original == NULL ? -1 : 0;
     if (original != NULL && !(PyCFunction_Check(original) &&
                               PyCFunction_GET_FUNCTION(original) == signal_def.ml_meth)) {
         PyObject *name = PyModule_GetNameObject(module);
         PyObject *ours =
             name == NULL ? NULL : PyCFunction_NewEx(&signal_def, original, name);
-        result = ours == NULL ? -1 : PyObject_SetAttrString(module, "signal", ours);
+        result = ours == NULL ? -1 : PyObject_SetAttr(module, key, ours);
         Py_XDECREF(ours);
         Py_XDECREF(name);
     }
     Py_XDECREF(original);
+    Py_XDECREF(key);
     Py_XDECREF(module);
     return result;
 }
