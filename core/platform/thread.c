@@ -1,6 +1,7 @@
 /* thread.c — see thread.h. */
 #include "core/platform/thread.h"
 
+#include <limits.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <time.h>
@@ -66,6 +67,21 @@ si_thread_start(void (*run)(void *arg), void *arg, const char *name)
     return started ? SI_OK : SI_SYSTEM;
 }
 
+#if defined(__linux__)
+/* Takes every key's value from this thread, without calling the destructor. glibc leaves
+ * that to its own way out of a thread, and gives the memory of the values to a later one:
+ * that would begin with them, among them CPython's pointer to a thread state. */
+static void
+forget_values(void)
+{
+    for (pthread_key_t key = 0; key < PTHREAD_KEYS_MAX; key++) {
+        if (pthread_getspecific(key) != NULL) { /* of no such key: it is NULL */
+            (void)pthread_setspecific(key, NULL);
+        }
+    }
+}
+#endif
+
 _Noreturn void
 si_thread_stop(void)
 {
@@ -73,6 +89,7 @@ si_thread_stop(void)
     /* pthread_exit would unwind the stack, through code that is not written for it, and
      * come back if this is a destructor of the thread's. */
     if (syscall(SYS_gettid) != getpid()) {
+        forget_values();
         syscall(SYS_exit, 0);
     }
 #endif

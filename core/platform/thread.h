@@ -15,8 +15,9 @@ SI_NODISCARD si_status
 si_thread_start(void (*run)(void *arg), void *arg, const char *name);
 
 /* The calling thread does not come back. It ends at once, holding what it holds, without
- * its destructors and with its stack as it is; who joins it returns. The first thread of
- * the process cannot end so and sleeps for good: the process would count as dead. */
+ * its destructors and with its stack as it is; who joins it returns. What it kept under
+ * keys is forgotten, not freed. The first thread of the process cannot end so and sleeps
+ * for good: the process would count as dead. */
 _Noreturn void
 si_thread_stop(void);
 

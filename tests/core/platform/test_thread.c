@@ -97,6 +97,51 @@ test_a_thread_that_stops_in_a_destructor_is_joined(void **state)
     assert_int_equal(pthread_key_delete(key), 0);
 }
 
+/* As many keys as need more memory than a thread has for them from the start. */
+static pthread_key_t keys[80];
+
+static void *
+set_keys_and_stop(void *unused)
+{
+    (void)unused;
+    for (size_t i = 0; i < COUNT_OF(keys); i++) {
+        check(pthread_setspecific(keys[i], keys) == 0);
+    }
+    si_thread_stop();
+}
+
+static void *
+look_at_keys(void *unused)
+{
+    (void)unused;
+    for (size_t i = 0; i < COUNT_OF(keys); i++) {
+        check(pthread_getspecific(keys[i]) == NULL);
+    }
+    return NULL;
+}
+
+static void
+test_a_stopped_thread_leaves_its_keys_to_no_other(void **state)
+{
+    (void)state;
+#ifdef __SANITIZE_THREAD__
+    print_message("TSan's pthread_join waits for more than the end of the thread\n");
+    skip();
+#endif
+    pthread_t thread;
+    for (size_t i = 0; i < COUNT_OF(keys); i++) {
+        assert_int_equal(pthread_key_create(&keys[i], NULL), 0);
+    }
+    assert_int_equal(pthread_create(&thread, NULL, set_keys_and_stop, NULL), 0);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    /* glibc gives it the stack of the last one that ended, with what lies there. */
+    assert_int_equal(pthread_create(&thread, NULL, look_at_keys, NULL), 0);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    for (size_t i = 0; i < COUNT_OF(keys); i++) {
+        assert_int_equal(pthread_key_delete(keys[i]), 0);
+    }
+}
+
 static void
 test_processor_time_grows_with_work(void **state)
 {
@@ -144,6 +189,7 @@ main(void)
         cmocka_unit_test(test_a_thread_runs_under_its_name),
         cmocka_unit_test(test_each_thread_knows_its_own_stack),
         cmocka_unit_test(test_a_thread_that_stops_in_a_destructor_is_joined),
+        cmocka_unit_test(test_a_stopped_thread_leaves_its_keys_to_no_other),
         cmocka_unit_test(test_processor_time_grows_with_work),
         cmocka_unit_test(test_a_wakeup_is_readable_while_raised),
     };
