@@ -394,6 +394,8 @@ class TestInterrupt:
 
 
 class TestTimeout:
+    """Reports are counted by how they begin: a slow one may be interrupted by the next."""
+
     @pytest.mark.parametrize("where", WHERE)
     @pytest.mark.parametrize("what", STUCK)
     def test_close(self, script, what, where):
@@ -406,7 +408,7 @@ class TestTimeout:
         )
         assert done.stdout == "ready\nclosed [0]\n", done.stderr
         assert done.returncode == 0
-        assert done.stderr.count("KeyboardInterrupt") == 1
+        assert done.stderr.count("Exception ignored") == 1
 
     def test_each_function_is_interrupted(self, script):
         done = script.run(
@@ -418,7 +420,7 @@ class TestTimeout:
 """
         )
         assert done.stdout == "ready\n" * 4 + "closed [0]\n", done.stderr
-        assert done.stderr.count("KeyboardInterrupt") == 4
+        assert done.stderr.count("in atexit callback") == 4
 
     def test_a_short_function_is_not(self, script):
         out = script.ok(
@@ -449,7 +451,7 @@ class TestTimeout:
 """
         )
         assert done.stdout == "2\n", done.stderr
-        assert done.stderr.count("KeyboardInterrupt") == 12
+        assert done.stderr.count("Exception ignored") == 12
 
 
 class TestExit:
@@ -465,7 +467,7 @@ class TestExit:
         )
         assert done.stdout == "ready\nother\n", done.stderr
         assert done.returncode == 0
-        assert done.stderr.count("SystemExit") == 1
+        assert done.stderr.count("Exception ignored") == 1
 
     def test_of_a_worker(self, script):
         # The worker ends its interpreter itself; the exit has stopped waiting for it.
