@@ -175,9 +175,14 @@ def _scaling(report: Report) -> None:
         pools = {
             "2 workers": stack.enter_context(InterpreterPoolExecutor(2)),
             "1 worker": stack.enter_context(InterpreterPoolExecutor(1)),
+            "2 processes": stack.enter_context(executors()[PROCESSES]()),
+            "1 process": stack.enter_context(
+                futures.ProcessPoolExecutor(1, mp_context=get_context("spawn"))
+            ),
         }
         turns = {name: turn_of(pool) for name, pool in pools.items()}
-        goals = [Goal("1 worker", at_least=1.95)]
+        # Processes show what the machine's processors can do at once.
+        goals = [Goal("1 worker", at_least=1.95), Goal("2 processes", at_least=0.98)]
         report.compare("20 tasks of pure Python", turns, goals)
 
 
