@@ -262,11 +262,11 @@ async def _await_all(pool: InterpreterPoolExecutor, calls: int) -> tuple[float, 
     waiting = []
     for i in range(calls):
         waiting.append(pool.run(double, i))
-        if i % 256 == 255:  # a program that never lets its loop run is late by itself
+        if i % 1024 == 1023:  # a program that never lets its loop run is late by itself
             await asyncio.sleep(0)
     for i, future in enumerate(waiting):
         assert await future == 2 * i
-        if i % 256 == 255:
+        if i % 1024 == 1023:
             await asyncio.sleep(0)
     spent = time.perf_counter() - start
     watcher.cancel()
