@@ -415,12 +415,24 @@ sipy_compat_creates_in_turn(void)
     return true;
 }
 #else
+#if PY_VERSION_HEX < 0x030E0000
+PyAPI_FUNC(int) _PyInterpreterState_IDInitref(PyInterpreterState *);
+
+/* What counts the references by id; _interpreters.decref() takes its lock unseen. */
+int
+sipy_compat_after_create(void)
+{
+    (void)import_and_forget;
+    return _PyInterpreterState_IDInitref(PyInterpreterState_Get());
+}
+#else
 int
 sipy_compat_after_create(void)
 {
     (void)import_and_forget;
     return 0;
 }
+#endif
 
 void
 sipy_compat_before_end(void)

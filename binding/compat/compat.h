@@ -151,7 +151,8 @@ int
 sipy_compat_returns_only_none(PyCodeObject *code);
 
 /* Readies a fresh interpreter (attached, first thread state) for this version: 3.12
- * must import threading there first. -> 0 | -1 with an exception. */
+ * must import threading there first, 3.13 has a lock to make. -> 0 | -1 with an
+ * exception. */
 int
 sipy_compat_after_create(void);
 

@@ -182,6 +182,22 @@ class TestByTheStandardModule:
             "works",
         ]
 
+    @pytest.mark.skipif(
+        sys.version_info < (3, 13), reason="_xxsubinterpreters has no decref()"
+    )
+    def test_references_that_were_not_counted(self, script):
+        out = script.ok("""
+            import _interpreters, subinterpreters
+            interp = subinterpreters.create()
+            _interpreters.decref(interp.id)
+            _interpreters.incref(interp.id)
+            _interpreters.decref(interp.id)
+            interp.exec('print("works")')
+            interp.close()
+            print(len(subinterpreters.list_all()))
+            """)
+        assert out == "works\n1\n"
+
     def test_after_use_in_several_threads(self, script):
         out = script.ok(f"""
             import {PRIVATE} as _interpreters, subinterpreters, threading
