@@ -285,6 +285,12 @@ interpreter_ends(void *data)
     }
 }
 
+bool
+sipy_loader_has_copies(const sipy_loader *loader)
+{
+    return loader->copies != NULL;
+}
+
 int
 sipy_loader_install(sipy_loader **result)
 {

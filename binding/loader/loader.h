@@ -15,6 +15,7 @@
 #ifndef SIPY_LOADER_LOADER_H
 #define SIPY_LOADER_LOADER_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "core/base/status.h"
@@ -26,6 +27,10 @@ typedef struct sipy_loader sipy_loader;
  * an exception set (and nothing changed). */
 int
 sipy_loader_install(sipy_loader **result);
+
+/* Whether the interpreter has made private copies, whose memory outlives it. Attached. */
+bool
+sipy_loader_has_copies(const sipy_loader *loader);
 
 #define SIPY_KEEPER_SIZE 256
 

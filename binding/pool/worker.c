@@ -14,6 +14,7 @@
 #include "binding/errand.h"
 #include "binding/interrupt.h"
 #include "binding/lifecycle.h"
+#include "binding/loader/loader.h"
 #include "core/base/alloc.h"
 #include "core/platform/clock.h"
 #include "core/platform/thread.h"
@@ -197,8 +198,11 @@ wait_for_work(sipy_worker *worker)
     si_status status = SI_OK;
     si_waiter waiter;
     si_waiter_arm(&waiter);
-    int64_t deadline_ns =
-        pool->idle_ns == 0 ? SI_FOREVER : si_deadline_after(pool->idle_ns);
+    /* With private copies it is parked instead: the memory of those would stay, and the
+     * next worker's come on top. */
+    bool stays = pool->idle_ns == 0 ||
+                 (interp->loader != NULL && sipy_loader_has_copies(interp->loader));
+    int64_t deadline_ns = stays ? SI_FOREVER : si_deadline_after(pool->idle_ns);
     Py_BEGIN_ALLOW_THREADS
     if (publish(interp, &waiter)) {
         status = si_task_queue_wait_get(&pool->queue, &waiter, deadline_ns);

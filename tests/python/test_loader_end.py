@@ -367,3 +367,39 @@ def test_thread_local_keys_do_not_run_out(script, modules):
         )
     )
     assert out.startswith(f"{1499 * 1500}\n" * 2)
+
+
+def test_idle_worker_with_copies_stays(script, modules):
+    """Two workers, one of them without copies, which idle_timeout ends."""
+    out = script.ok(
+        f"""
+        import itertools, subinterpreters, sys, threading
+        sys.path.insert(0, {str(modules)!r})
+        met, leave = subinterpreters.create_queue(), subinterpreters.create_queue()
+
+        def load(module):
+            import importlib
+            if module:
+                importlib.import_module(module)
+            met.put(None)
+            leave.get()
+            return subinterpreters.get_current().id
+
+        def where():
+            return subinterpreters.get_current().id
+
+        with subinterpreters.InterpreterPoolExecutor(2, idle_timeout=0.01) as pool:
+            kept = pool.submit(load, 'samples.multi')
+            plain = pool.submit(load, None)
+            for queue, use in itertools.product([met, leave], range(2)):
+                queue.get() if queue is met else queue.put(None)
+            assert kept.result() != plain.result()
+            while pool.stats()['workers'] > 1:
+                threading.Event().wait(0.01)
+            for _ in range(3):
+                assert pool.submit(where).result() == kept.result()
+                threading.Event().wait(0.03)
+        print([i.id for i in subinterpreters.list_all()])
+        """
+    )
+    assert out.startswith("[0]\n")
