@@ -305,6 +305,20 @@ sipy_compat_raise_soon(PyThreadState *ts, PyObject *exc)
     return placed;
 }
 
+void *
+sipy_compat_view_of_current(void)
+{
+#if PY_VERSION_HEX >= 0x030F0000
+    void *view = PyInterpreterView_FromCurrent();
+    if (view == NULL) {
+        PyErr_Clear();
+    }
+    return view;
+#else
+    return NULL;
+#endif
+}
+
 #if PY_VERSION_HEX >= 0x030E0000
 PyAPI_FUNC(int) _PyCode_ReturnsOnlyNone(PyCodeObject *);
 

@@ -146,6 +146,11 @@ sipy_compat_has_async(PyThreadState *ts);
 PyObject *
 sipy_compat_call(PyObject *func, PyObject *const *args, size_t nargsf, PyObject *kwnames);
 
+/* A PyInterpreterView of the current interpreter, for CPython to free. Attached.
+ * -> NULL: no memory, or a version that has none; no exception is set */
+void *
+sipy_compat_view_of_current(void);
+
 /* Whether every return of code gives None. -> 1 | 0 | -1 with an exception. */
 int
 sipy_compat_returns_only_none(PyCodeObject *code);

@@ -299,6 +299,19 @@ interpreter_main(sipy_copy *copy)
     return copy->loader->native;
 }
 
+/* PyInterpreterView_FromMain, of CPython 3.15. */
+static void *
+view_from_main(sipy_copy *copy)
+{
+    if (si_load_acquire(&copy->loader->ended)) {
+        return NULL;
+    }
+    int state = gilstate_ensure(copy);
+    void *view = sipy_compat_view_of_current();
+    gilstate_release(state, copy);
+    return view;
+}
+
 static int
 add_pending_call(int (*function)(void *), void *argument, sipy_copy *copy)
 {
@@ -405,6 +418,7 @@ sipy_redirects(size_t *count)
         REDIRECT("PyThreadState_Delete", thread_state_delete, 1),
         REDIRECT("PyThreadState_DeleteCurrent", thread_state_delete_current, 0),
         REDIRECT("PyInterpreterState_Main", interpreter_main, 0),
+        REDIRECT("PyInterpreterView_FromMain", view_from_main, 0),
         REDIRECT("Py_AddPendingCall", add_pending_call, 2),
         REDIRECT("Py_AtExit", at_exit, 1),
         REDIRECT("Py_IsInitialized", is_initialized, 0),

@@ -216,6 +216,20 @@ def test_process_wide_calls_reach_their_own_interpreter(ask, interp, other):
         assert ask(target, source) == [True, [True] * 4]
 
 
+@pytest.mark.skipif(
+    sys.version_info < (3, 15), reason="PyInterpreterView_FromMain is of CPython 3.15"
+)
+def test_a_view_of_main_is_one_of_the_copys_interpreter(ask, interp, other):
+    source = """
+        from samples import multi as m
+        import subinterpreters
+        seen = []
+        m.by_view(lambda: seen.append(subinterpreters.get_current().id))
+        result = seen"""
+    for target in (interp, other):
+        assert ask(target, source) == [target.id]
+
+
 def test_calls_from_a_thread_that_runs_other_interpreters(ask, interp, other):
     """The same OS thread is attached to several interpreters in turn."""
     source = "from samples import single as m; result = [m.is_main(), m.count()]"

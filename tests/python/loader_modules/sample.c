@@ -109,6 +109,38 @@ from_thread(PyObject *self, PyObject *callable)
     Py_RETURN_NONE;
 }
 
+#if PY_VERSION_HEX >= 0x030F0000
+/* As PEP 788 does it, from a thread without a thread state. */
+static void *
+enter_by_view(void *callable)
+{
+    PyInterpreterView *view = PyInterpreterView_FromMain();
+    PyThreadStateToken *token = view == NULL ? NULL : PyThreadState_EnsureFromView(view);
+    if (token != NULL) {
+        Py_XDECREF(PyObject_CallNoArgs(callable));
+        PyThreadState_Release(token);
+    }
+    if (view != NULL) {
+        PyInterpreterView_Close(view);
+    }
+    return NULL;
+}
+
+static PyObject *
+by_view(PyObject *self, PyObject *callable)
+{
+    (void)self;
+    pthread_t thread;
+    if (pthread_create(&thread, NULL, enter_by_view, callable) != 0) {
+        return PyErr_SetFromErrno(PyExc_OSError);
+    }
+    Py_BEGIN_ALLOW_THREADS
+    pthread_join(thread, NULL);
+    Py_END_ALLOW_THREADS
+    Py_RETURN_NONE;
+}
+#endif
+
 static sem_t inside; /* posted once stay_inside is */
 
 /* A thread that stays inside the interpreter until a pipe is closed. */
@@ -359,6 +391,9 @@ static PyMethodDef methods[] = {
     {"use_keys", use_keys, METH_O, NULL},
     {"keep_until_exit", keep_until_exit, METH_O, NULL},
     {"from_thread", from_thread, METH_O, NULL},
+#if PY_VERSION_HEX >= 0x030F0000
+    {"by_view", by_view, METH_O, NULL},
+#endif
     {"keep_state_in_thread", keep_state_in_thread, METH_VARARGS, NULL},
     {"join", join, METH_O, NULL},
     {"start_thread", start_thread, METH_O, NULL},
