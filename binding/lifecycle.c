@@ -302,8 +302,9 @@ typedef enum outcome {
 
 typedef struct attempt {
     const sipy_patience *limits;
-    int left;  /* threads in the way; 1 if it is not known */
-    bool here; /* the calling thread is one of them */
+    int left;          /* threads in the way; 1 if it is not known */
+    Py_ssize_t guards; /* that extension modules hold: CPython waits for them for good */
+    bool here;         /* the calling thread is one of them */
     char keeper[SIPY_KEEPER_SIZE];
 } attempt;
 
@@ -337,6 +338,12 @@ end_attached(sipy_interp *interp, sipy_slot *slot, PyThreadState *caller, attemp
 {
     if (!is_clear(interp, a)) {
         return IN_THE_WAY;
+    }
+    bool limited =
+        a->limits->give_up_ns != SI_FOREVER || sipy_endings_give_up_ns() != SI_FOREVER;
+    a->guards = sipy_compat_open_guards(interp->native);
+    if (limited && a->guards > 0) {
+        return LATE;
     }
     sipy_leaving left = sipy_threads_leave(interp, slot, caller, a->limits);
     if (left != SIPY_LEFT) {
@@ -420,6 +427,11 @@ complain(PyObject *error, const sipy_interp *interp, outcome result, const attem
     }
     else if (result == NO_THREAD) {
         PyErr_SetString(PyExc_RuntimeError, "can't start new thread");
+    }
+    else if (result == LATE && a->guards > 0) {
+        PyErr_Format(PyExc_TimeoutError,
+                     "interpreter %lld is kept by %zd open PyInterpreterGuard%s", id,
+                     a->guards, a->guards == 1 ? "" : "s");
     }
     else if (result == LATE) {
         PyErr_Format(PyExc_TimeoutError,

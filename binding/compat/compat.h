@@ -146,6 +146,10 @@ sipy_compat_has_async(PyThreadState *ts);
 PyObject *
 sipy_compat_call(PyObject *func, PyObject *const *args, size_t nargsf, PyObject *kwnames);
 
+/* How many PyInterpreterGuards of interp are open; none before 3.15. Attached to it. */
+Py_ssize_t
+sipy_compat_open_guards(PyInterpreterState *interp);
+
 /* A PyInterpreterView of the current interpreter, for CPython to free. Attached.
  * -> NULL: no memory, or a version that has none; no exception is set */
 void *

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import textwrap
 
 import pytest
@@ -367,6 +368,30 @@ def test_thread_local_keys_do_not_run_out(script, modules):
         )
     )
     assert out.startswith(f"{1499 * 1500}\n" * 2)
+
+
+@pytest.mark.skipif(
+    sys.version_info < (3, 15), reason="PyInterpreterGuard is of CPython 3.15"
+)
+def test_open_guard(script, modules):
+    """CPython would wait for it for good; close() with a limit and the exit do not."""
+    out = script.ok(
+        with_samples(
+            modules,
+            """
+            for interp in interps:
+                interp.exec('multi.hold_guard()')
+            try:
+                interps[0].close(timeout=0)
+            except TimeoutError as error:
+                print(error)
+            interps[0].exec('multi.drop_guard()')
+            interps[0].close(timeout=60)
+            print(len(subinterpreters.list_all()))
+            """,
+        )
+    )
+    assert out.startswith("interpreter 1 is kept by 1 open PyInterpreterGuard\n2\n")
 
 
 def test_idle_worker_with_copies_stays(script, modules):

@@ -126,6 +126,26 @@ enter_by_view(void *callable)
     return NULL;
 }
 
+static PyInterpreterGuard *guard;
+
+static PyObject *
+hold_guard(PyObject *self, PyObject *args)
+{
+    (void)self;
+    (void)args;
+    guard = PyInterpreterGuard_FromCurrent();
+    return guard == NULL ? NULL : Py_NewRef(Py_None);
+}
+
+static PyObject *
+drop_guard(PyObject *self, PyObject *args)
+{
+    (void)self;
+    (void)args;
+    PyInterpreterGuard_Close(guard);
+    Py_RETURN_NONE;
+}
+
 static PyObject *
 by_view(PyObject *self, PyObject *callable)
 {
@@ -393,6 +413,8 @@ static PyMethodDef methods[] = {
     {"from_thread", from_thread, METH_O, NULL},
 #if PY_VERSION_HEX >= 0x030F0000
     {"by_view", by_view, METH_O, NULL},
+    {"hold_guard", hold_guard, METH_NOARGS, NULL},
+    {"drop_guard", drop_guard, METH_NOARGS, NULL},
 #endif
     {"keep_state_in_thread", keep_state_in_thread, METH_VARARGS, NULL},
     {"join", join, METH_O, NULL},
