@@ -1,5 +1,9 @@
 """Interpreter.call with functions and classes of a script's own __main__."""
 
+import subprocess
+import sys
+import textwrap
+
 import pytest
 
 
@@ -149,9 +153,6 @@ class TestScripts:
         assert out == "Oops 3\nTrue (3,)\n"
 
     def test_without_a_file(self, tmp_path, script):
-        import subprocess
-        import sys
-
         source = (
             "import subinterpreters\n"
             "base = 40\n"
@@ -168,6 +169,57 @@ class TestScripts:
                 cwd=tmp_path,
             )
             assert (done.stdout, done.stderr) == ("42\n", "")
+
+    REPL = """
+        import subinterpreters
+        interp = subinterpreters.create()
+        base = 10
+        class Point:
+            def __init__(self, x):
+                self.x = x
+
+        def work(x):
+            return Point(base + x)
+
+        interp.call(work, 1).x
+        def work(x):
+            return Point(base - x)
+
+        base = 20
+        interp.call(work, 1).x
+        interp.call(lambda: base)
+        try:
+            interp.call(lambda: 1 / 0)
+        except subinterpreters.ExecutionFailed as error:
+            type(error.original).__name__
+
+        interp.close()
+        """
+
+    def test_typed_into_the_interactive_interpreter(self, script):
+        """Definitions come one by one, each may replace an earlier one."""
+        process = script.start("", options=["-i", "-q"], stdin=subprocess.PIPE)
+        process.stdin.write(textwrap.dedent(self.REPL).lstrip())
+        done = script.finish(process)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.split() == ["11", "19", "20", "'ZeroDivisionError'"]
+        assert "Error" not in done.stderr, done.stderr
+
+    def test_cells_of_a_notebook(self, script):
+        """Each cell is compiled under a name of its own and runs in __main__."""
+        cells = [
+            "import subinterpreters\ninterp = subinterpreters.create()\nbase = 1",
+            "def work(x):\n    return base + x",
+            "first = interp.call(work, 1)",
+            "base = 5\ndef work(x):\n    return [base, x]",
+            "print(first, interp.call(work, 2), interp.call(lambda: work(3)))",
+        ]
+        out = script.ok(f"""
+            for number, cell in enumerate({cells!r}):
+                code = compile(cell, f'<ipython-input-{{number}}>', 'exec')
+                exec(code, globals())
+            """)
+        assert out == "2 [5, 2] [5, 3]\n"
 
     def test_in_several_interpreters_and_threads(self, script):
         out = script.ok("""
