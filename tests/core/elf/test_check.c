@@ -7,31 +7,9 @@
 
 #include "core/elf/check.h"
 #include "core/elf/machine.h"
-#include "tests/core/support.h"
+#include "tests/core/elf/sample_file.h"
 
-/* --- a file in memory, and what is where in it --------------------------------------- */
-
-typedef struct file {
-    uint8_t *bytes;
-    size_t size;
-} file;
-
-static file sample;
-
-static file
-read_file(const char *path)
-{
-    file f = {NULL, 0};
-    int fd = open(path, O_RDONLY);
-    check(fd >= 0);
-    off_t size = lseek(fd, 0, SEEK_END);
-    check(size > 0);
-    f.size = (size_t)size;
-    f.bytes = malloc(f.size);
-    check(pread(fd, f.bytes, f.size, 0) == size);
-    close(fd);
-    return f;
-}
+/* --- what is where in a file --------------------------------------------------------- */
 
 static si_status
 verdict(const uint8_t *bytes, size_t size, const char **why)
@@ -43,15 +21,6 @@ verdict(const uint8_t *bytes, size_t size, const char **why)
     }
     check((status == SI_OK) == (*why == NULL));
     return status;
-}
-
-static si_elf_image
-open_sample(void)
-{
-    si_elf_image image;
-    const char *why;
-    check(si_elf_open(&image, sample.bytes, sample.size, &why) == SI_OK);
-    return image;
 }
 
 /* File offset of the n-th program header of that type; 0: there is none. */

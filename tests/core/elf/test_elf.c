@@ -9,39 +9,7 @@
 
 #include "core/elf/machine.h"
 #include "core/elf/patch.h"
-#include "tests/core/support.h"
-
-/* --- the sample, in memory ----------------------------------------------------------- */
-
-typedef struct file {
-    uint8_t *bytes;
-    size_t size;
-} file;
-
-static file sample;
-
-static void
-read_sample(const char *path)
-{
-    int fd = open(path, O_RDONLY);
-    check(fd >= 0);
-    off_t size = lseek(fd, 0, SEEK_END);
-    check(size > 0);
-    sample.size = (size_t)size;
-    sample.bytes = malloc(sample.size);
-    check(pread(fd, sample.bytes, sample.size, 0) == size);
-    close(fd);
-}
-
-static si_elf_image
-open_sample(void)
-{
-    si_elf_image image;
-    const char *why;
-    check(si_elf_open(&image, sample.bytes, sample.size, &why) == SI_OK);
-    check(why == NULL);
-    return image;
-}
+#include "tests/core/elf/sample_file.h"
 
 /* --- loading a copy ------------------------------------------------------------------ */
 
@@ -527,6 +495,6 @@ main(int argc, char **argv)
         cmocka_unit_test(test_damage_is_survived),
         cmocka_unit_test(test_every_allocation_may_fail),
     };
-    read_sample(argc > 1 ? argv[1] : ELF_SAMPLE);
+    sample = read_file(argc > 1 ? argv[1] : ELF_SAMPLE);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
