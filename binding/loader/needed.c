@@ -176,7 +176,7 @@ find_library(const si_elf_image *image, const char *origin, const char *name,
         char *folders = search[i] != NULL ? si_elf_expand_origin(search[i], origin) : NULL;
         if (folders != NULL) {
             found->path = find_in(folders, strlen(folders), name, &found->fd);
-            found->bundled = strchr(search[i], '$') != NULL;
+            found->bundled = found->path != NULL && strchr(search[i], '$') != NULL;
         }
         si_free(folders);
     }

@@ -23,6 +23,23 @@ def test_each_interpreter_has_its_own_variables(ask, interp, other, name):
     assert ask(interp, source)[0] == 2
 
 
+@pytest.mark.parametrize("name", ["one", "two"])
+def test_libraries_of_the_system_are_shared(script, modules, name):
+    """Also by modules that look for others in folders of their package."""
+    out = script.ok(f"""
+    import subinterpreters
+    interp = subinterpreters.create()
+    interp.exec('''
+    import sys; sys.path.insert(0, {str(modules)!r})
+    import samples.{name}
+    with open('/proc/self/maps') as maps:
+        names = [line.partition('/memfd:subinterpreters:')[2] for line in maps]
+    print(*sorted({{name.split()[0] for name in names if name}}))
+    ''')
+    """)
+    assert out == f"libsamplehelper.so samples.{name}\n"
+
+
 def test_declared_support_is_believed(ask, interp, other):
     """Such a module is loaded once for the process, as always."""
     source = "from samples import declared as m; result = m.address()"
