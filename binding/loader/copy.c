@@ -45,22 +45,39 @@
 static si_atomic_u32 next_serial;
 static si_atomic_i64 static_tls_used;
 
+static int
+identify(const struct stat *st, sipy_file_id *file)
+{
+    if (!S_ISREG(st->st_mode)) {
+        errno = S_ISDIR(st->st_mode) ? EISDIR : EINVAL;
+        return -1;
+    }
+    file->device = st->st_dev;
+    file->inode = st->st_ino;
+    file->size = st->st_size;
+    file->changed_ns = st->st_mtim.tv_sec * INT64_C(1000000000) + st->st_mtim.tv_nsec;
+    return 0;
+}
+
 int
 sipy_file_identify(int fd, sipy_file_id *file)
 {
     struct stat st;
-    if (fstat(fd, &st) != 0) {
-        return -1;
-    }
-    if (!S_ISREG(st.st_mode)) {
-        errno = S_ISDIR(st.st_mode) ? EISDIR : EINVAL;
-        return -1;
-    }
-    file->device = st.st_dev;
-    file->inode = st.st_ino;
-    file->size = st.st_size;
-    file->changed_ns = st.st_mtim.tv_sec * INT64_C(1000000000) + st.st_mtim.tv_nsec;
-    return 0;
+    return fstat(fd, &st) != 0 ? -1 : identify(&st, file);
+}
+
+int
+sipy_file_identify_path(const char *path, sipy_file_id *file)
+{
+    struct stat st;
+    return stat(path, &st) != 0 ? -1 : identify(&st, file);
+}
+
+bool
+sipy_file_is_absent(int error)
+{
+    return error == ENOENT || error == ENOTDIR || error == EACCES || error == ELOOP ||
+           error == ENAMETOOLONG;
 }
 
 bool

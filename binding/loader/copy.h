@@ -104,9 +104,16 @@ sipy_copy *
 sipy_batch_add(sipy_batch *batch, int fd, const sipy_file_id *file, const char *path,
                const char *label, char reason[SIPY_MAX_REASON]);
 
-/* Reads what identifies the file behind fd. -> 0 | -1 with errno */
+/* Reads what identifies the file behind fd, or behind a path. -> 0 | -1 with errno */
 int
 sipy_file_identify(int fd, sipy_file_id *file);
+int
+sipy_file_identify_path(const char *path, sipy_file_id *file);
+
+/* Whether errno says that there is no such file for the dynamic linker. Anything else says
+ * that it cannot be told now: want of descriptors, of memory. */
+bool
+sipy_file_is_absent(int error);
 
 bool
 sipy_file_same(const sipy_file_id *a, const sipy_file_id *b);

@@ -7,6 +7,7 @@
 #include "binding/loader/needed.h"
 
 #include <elf.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -96,48 +97,6 @@ is_listed(const char *name, const char *const *prefixes, size_t count)
     return false;
 }
 
-static char *
-find_in(const char *folders, size_t length, const char *name, int *fd)
-{
-    char path[MAX_PATH];
-    while (length != 0) {
-        const char *colon = memchr(folders, ':', length);
-        size_t part = colon != NULL ? (size_t)(colon - folders) : length;
-        int n = snprintf(path, sizeof path, "%.*s/%s", (int)part, folders, name);
-        if (part != 0 && n > 0 && (size_t)n < sizeof path) {
-            *fd = open(path, O_RDONLY | O_CLOEXEC);
-            if (*fd >= 0) {
-                char *found = si_alloc((size_t)n + 1);
-                return found == NULL ? NULL : memcpy(found, path, (size_t)n + 1);
-            }
-        }
-        folders += part + (colon != NULL);
-        length -= part + (colon != NULL);
-    }
-    return NULL;
-}
-
-/* As the dynamic linker's list has it. -> path, with *fd open on it | NULL */
-static char *
-find_in_cache(const char *name, int *fd)
-{
-    int cache = open(cache_path, O_RDONLY | O_CLOEXEC);
-    off_t size = cache >= 0 ? lseek(cache, 0, SEEK_END) : 0;
-    void *bytes =
-        size > 0 ? mmap(NULL, (size_t)size, PROT_READ, MAP_PRIVATE, cache, 0) : MAP_FAILED;
-    char *path = NULL;
-    if (bytes != MAP_FAILED) {
-        const char *listed = si_elf_cache_find(bytes, (size_t)size, name);
-        *fd = listed != NULL ? open(listed, O_RDONLY | O_CLOEXEC) : -1;
-        path = *fd >= 0 ? sipy_duplicate(listed) : NULL;
-        munmap(bytes, (size_t)size);
-    }
-    if (cache >= 0) {
-        close(cache);
-    }
-    return path;
-}
-
 typedef struct library {
     char *path;
     int fd;
@@ -153,73 +112,161 @@ library_fini(library *found)
     si_free(found->path);
 }
 
-/* The file that name stands for in a library with that image, in folder origin. false:
- * not found here, the dynamic linker will say why. */
-static bool
-find_library(const si_elf_image *image, const char *origin, const char *name,
-             library *found)
+/* What the search for a file has come to. UNCLEAR: the cause is in a reason, and whatever
+ * would be said of the library might be wrong. */
+typedef enum search {
+    ABSENT = 0, /* not here, the dynamic linker will say why */
+    FOUND,
+    UNCLEAR,
+} search;
+
+static search
+no_memory(char reason[SIPY_MAX_REASON])
+{
+    snprintf(reason, SIPY_MAX_REASON, "no memory");
+    return UNCLEAR;
+}
+
+static search
+cannot(const char *what, const char *path, char reason[SIPY_MAX_REASON])
+{
+    snprintf(reason, SIPY_MAX_REASON, "cannot %s %.700s: %s", what, path, strerror(errno));
+    return UNCLEAR;
+}
+
+static search
+open_library(const char *path, library *found, char reason[SIPY_MAX_REASON])
+{
+    found->fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (found->fd < 0) {
+        return sipy_file_is_absent(errno) ? ABSENT : cannot("open", path, reason);
+    }
+    found->path = sipy_duplicate(path);
+    return found->path != NULL ? FOUND : no_memory(reason);
+}
+
+static search
+find_in(const char *folders, const char *name, library *found, char reason[SIPY_MAX_REASON])
+{
+    char path[MAX_PATH];
+    search result = ABSENT;
+    while (*folders != '\0' && result == ABSENT) {
+        size_t part = strcspn(folders, ":");
+        int n = snprintf(path, sizeof path, "%.*s/%s", (int)part, folders, name);
+        if (part != 0 && n > 0 && (size_t)n < sizeof path) {
+            result = open_library(path, found, reason);
+        }
+        folders += part + (folders[part] == ':');
+    }
+    return result;
+}
+
+/* As the dynamic linker's list has it. */
+static search
+find_in_cache(const char *name, library *found, char reason[SIPY_MAX_REASON])
+{
+    int cache = open(cache_path, O_RDONLY | O_CLOEXEC);
+    if (cache < 0) {
+        return sipy_file_is_absent(errno) ? ABSENT : cannot("open", cache_path, reason);
+    }
+    off_t size = lseek(cache, 0, SEEK_END);
+    void *bytes =
+        size > 0 ? mmap(NULL, (size_t)size, PROT_READ, MAP_PRIVATE, cache, 0) : MAP_FAILED;
+    search result = ABSENT;
+    if (bytes != MAP_FAILED) {
+        const char *listed = si_elf_cache_find(bytes, (size_t)size, name);
+        result = listed != NULL ? open_library(listed, found, reason) : ABSENT;
+        munmap(bytes, (size_t)size);
+    }
+    else if (size != 0) {
+        result = cannot("read", cache_path, reason);
+    }
+    close(cache);
+    return result;
+}
+
+/* In the folders that the library with that image names, and the environment. */
+static search
+find_in_paths(const si_elf_image *image, const char *origin, const char *name,
+              library *found, char reason[SIPY_MAX_REASON])
 {
     uint64_t cursor = 0;
     const char *runpath = si_elf_next_string(image, DT_RUNPATH, &cursor);
     cursor = 0;
     const char *rpath =
         runpath == NULL ? si_elf_next_string(image, DT_RPATH, &cursor) : NULL;
-    const char *search[3] = {rpath, getenv("LD_LIBRARY_PATH"), runpath};
+    const char *paths[3] = {rpath, getenv("LD_LIBRARY_PATH"), runpath};
+    search result = ABSENT;
+    for (int i = 0; i < 3 && result == ABSENT; i++) {
+        if (paths[i] != NULL) {
+            char *folders = si_elf_expand_origin(paths[i], origin);
+            result =
+                folders != NULL ? find_in(folders, name, found, reason) : no_memory(reason);
+            found->bundled = strchr(paths[i], '$') != NULL;
+            si_free(folders);
+        }
+    }
+    return result;
+}
+
+/* The file that name stands for in a library with that image, in folder origin. FOUND:
+ * *found is to be given to library_fini. */
+static search
+find_library(const si_elf_image *image, const char *origin, const char *name,
+             library *found, char reason[SIPY_MAX_REASON])
+{
+    search result;
     *found = (library){.fd = -1};
     if (strchr(name, '/') != NULL) {
-        found->path = si_elf_expand_origin(name, origin);
-        found->fd = found->path != NULL ? open(found->path, O_RDONLY | O_CLOEXEC) : -1;
+        char *path = si_elf_expand_origin(name, origin);
+        result = path != NULL ? open_library(path, found, reason) : no_memory(reason);
         found->bundled = strchr(name, '$') != NULL;
+        si_free(path);
     }
-    bool is_path = found->path != NULL;
-    for (int i = 0; i < 3 && found->path == NULL; i++) {
-        char *folders = search[i] != NULL ? si_elf_expand_origin(search[i], origin) : NULL;
-        if (folders != NULL) {
-            found->path = find_in(folders, strlen(folders), name, &found->fd);
-            found->bundled = found->path != NULL && strchr(search[i], '$') != NULL;
+    else {
+        result = find_in_paths(image, origin, name, found, reason);
+        if (result == ABSENT) {
+            found->bundled = false;
+            result = find_in_cache(name, found, reason);
         }
-        si_free(folders);
+        if (result == ABSENT) {
+            result = find_in(si_elf_folders, name, found, reason);
+        }
     }
-    if (!is_path && found->fd < 0) {
-        found->path = find_in_cache(name, &found->fd);
-    }
-    if (!is_path && found->fd < 0) {
-        found->path = find_in(si_elf_folders, strlen(si_elf_folders), name, &found->fd);
-    }
-    if (found->fd < 0 || found->path == NULL) {
+    if (result != FOUND) {
         library_fini(found);
-        return false;
     }
-    return true;
+    return result;
 }
 
 #define MAX_DEPTH 16 /* libraries may need each other in a circle */
 
-static bool
-needs_copy(const library *found, const sipy_file_id *file, int depth);
+/* FOUND: it needs a copy; ABSENT: it does not. */
+static search
+needs_copy(const library *found, int depth, char reason[SIPY_MAX_REASON]);
 
 /* Whether the library behind image does, or one that it needs. */
-static bool
-image_needs_copy(const si_elf_image *image, const library *self, int depth)
+static search
+image_needs_copy(const si_elf_image *image, const library *self, int depth,
+                 char reason[SIPY_MAX_REASON])
 {
     const char *base = strrchr(self->path, '/');
     base = base != NULL ? base + 1 : self->path;
     if (si_elf_uses_python(image) ||
         (self->bundled && !is_listed(base, thread_safe, COUNT(thread_safe))) ||
         is_listed(base, thread_unsafe, COUNT(thread_unsafe))) {
-        return !si_elf_is_python(image);
+        return si_elf_is_python(image) ? ABSENT : FOUND;
     }
     char *origin = sipy_folder_of(self->path);
-    bool result = false;
+    search result = origin != NULL ? ABSENT : no_memory(reason);
     uint64_t cursor = 0;
     const char *name;
-    while (origin != NULL && !result &&
+    while (result == ABSENT &&
            (name = si_elf_next_string(image, DT_NEEDED, &cursor)) != NULL) {
         library found;
-        sipy_file_id file;
-        if (find_library(image, origin, name, &found)) {
-            result = sipy_file_identify(found.fd, &file) == 0 &&
-                     needs_copy(&found, &file, depth + 1);
+        result = find_library(image, origin, name, &found, reason);
+        if (result == FOUND) {
+            result = needs_copy(&found, depth + 1, reason);
             library_fini(&found);
         }
     }
@@ -227,42 +274,55 @@ image_needs_copy(const si_elf_image *image, const library *self, int depth)
     return result;
 }
 
-static bool
-needs_copy(const library *found, const sipy_file_id *file, int depth)
+static search
+needs_copy(const library *found, int depth, char reason[SIPY_MAX_REASON])
 {
-    int known = recall(file);
-    if (known >= 0 || depth > MAX_DEPTH || file->size <= 0) {
-        return known > 0;
+    sipy_file_id file;
+    if (sipy_file_identify(found->fd, &file) != 0) {
+        bool is_file = errno != EISDIR && errno != EINVAL;
+        return is_file ? cannot("read", found->path, reason) : ABSENT;
     }
-    void *bytes = mmap(NULL, (size_t)file->size, PROT_READ, MAP_PRIVATE, found->fd, 0);
+    int known = recall(&file);
+    if (known >= 0 || depth > MAX_DEPTH || file.size <= 0) {
+        return known > 0 ? FOUND : ABSENT;
+    }
+    void *bytes = mmap(NULL, (size_t)file.size, PROT_READ, MAP_PRIVATE, found->fd, 0);
     if (bytes == MAP_FAILED) {
-        return false;
+        return cannot("read", found->path, reason);
     }
     si_elf_image image;
     const char *why;
-    bool result = si_elf_open(&image, bytes, (size_t)file->size, &why) == SI_OK &&
-                  image_needs_copy(&image, found, depth);
-    munmap(bytes, (size_t)file->size);
-    remember(file, result);
+    search result = si_elf_open(&image, bytes, (size_t)file.size, &why) == SI_OK
+                        ? image_needs_copy(&image, found, depth, reason)
+                        : ABSENT;
+    munmap(bytes, (size_t)file.size);
+    if (result != UNCLEAR) {
+        remember(&file, result == FOUND);
+    }
     return result;
 }
 
-/* The copy that stands for one needed library, or NULL with *failed saying whether that
+/* The copy that stands for one needed library, or NULL with *result saying whether that
  * is an error. */
 static sipy_copy *
-copy_for(sipy_batch *batch, const library *found, bool *failed,
+copy_for(sipy_batch *batch, const library *found, search *result,
          char reason[SIPY_MAX_REASON])
 {
-    sipy_file_id file;
-    if (sipy_file_identify(found->fd, &file) != 0 || !needs_copy(found, &file, 0)) {
-        return NULL;
-    }
     char inner[SIPY_MAX_REASON];
-    const char *slash = strrchr(found->path, '/');
-    sipy_copy *copy =
-        sipy_batch_add(batch, found->fd, &file, found->path, slash + 1, inner);
-    if (copy == NULL) {
-        *failed = true;
+    sipy_file_id file;
+    sipy_copy *copy = NULL;
+    *result = needs_copy(found, 0, inner);
+    if (*result == FOUND) {
+        const char *slash = strrchr(found->path, '/');
+        if (sipy_file_identify(found->fd, &file) != 0) {
+            (void)cannot("read", found->path, inner);
+        }
+        else {
+            copy = sipy_batch_add(batch, found->fd, &file, found->path, slash + 1, inner);
+        }
+        *result = copy == NULL ? UNCLEAR : FOUND;
+    }
+    if (*result == UNCLEAR) {
         snprintf(reason, SIPY_MAX_REASON, "it needs %.300s: %.600s", found->path, inner);
     }
     return copy;
@@ -272,21 +332,21 @@ int
 sipy_needed_init(sipy_needed *needed, sipy_batch *batch, const sipy_copy *copy,
                  const si_elf_image *image, char reason[SIPY_MAX_REASON])
 {
-    bool failed = false;
+    search result = ABSENT;
     uint64_t cursor = 0;
     const char *name;
     needed->count = 0;
     needed->renames = si_calloc(MAX_NEEDED * sizeof *needed->renames);
     char *origin = sipy_folder_of(copy->path);
     if (needed->renames == NULL || origin == NULL) {
-        snprintf(reason, SIPY_MAX_REASON, "no memory");
-        failed = true;
+        result = no_memory(reason);
     }
-    while (!failed && needed->count < MAX_NEEDED &&
+    while (result != UNCLEAR && needed->count < MAX_NEEDED &&
            (name = si_elf_next_string(image, DT_NEEDED, &cursor)) != NULL) {
         library found;
-        if (find_library(image, origin, name, &found)) {
-            sipy_copy *other = copy_for(batch, &found, &failed, reason);
+        result = find_library(image, origin, name, &found, reason);
+        if (result == FOUND) {
+            sipy_copy *other = copy_for(batch, &found, &result, reason);
             if (other != NULL) {
                 needed->renames[needed->count].from = name;
                 needed->renames[needed->count++].to = other->image_path;
@@ -295,10 +355,10 @@ sipy_needed_init(sipy_needed *needed, sipy_batch *batch, const sipy_copy *copy,
         }
     }
     si_free(origin);
-    if (failed) {
+    if (result == UNCLEAR) {
         sipy_needed_fini(needed);
     }
-    return failed ? -1 : 0;
+    return result == UNCLEAR ? -1 : 0;
 }
 
 void

@@ -9,12 +9,10 @@
 #include <dlfcn.h>
 #include <elf.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
 #include "binding/compat/compat_module.h"
 #include "binding/loader/copy.h"
@@ -203,19 +201,21 @@ read_support(const si_elf_image *image, const char *init_name, bool trusted)
     return support;
 }
 
-/* Whether the file is this extension itself, which all interpreters share. */
-static bool
+/* Whether the file is this extension itself, which all interpreters share.
+ * -> 1 | 0 | -1 with errno */
+static int
 is_this_library(const sipy_file_id *file)
 {
     static const char here;
     Dl_info info;
     sipy_file_id own;
-    int fd = dladdr(&here, &info) ? open(info.dli_fname, O_RDONLY | O_CLOEXEC) : -1;
-    bool same = fd >= 0 && sipy_file_identify(fd, &own) == 0 && sipy_file_same(&own, file);
-    if (fd >= 0) {
-        close(fd);
+    if (!dladdr(&here, &info)) {
+        return 0;
     }
-    return same;
+    if (sipy_file_identify_path(info.dli_fname, &own) != 0) {
+        return sipy_file_is_absent(errno) ? 0 : -1;
+    }
+    return sipy_file_same(&own, file);
 }
 
 /* Modules of the standard library get only its own C APIs, which are static, and are called
@@ -243,7 +243,9 @@ sipy_support_of(int fd, const sipy_file_id *file, const char *path, const char *
         snprintf(reason, SIPY_MAX_REASON, "the file is empty");
         return -1;
     }
-    void *bytes = mmap(NULL, (size_t)file->size, PROT_READ, MAP_PRIVATE, fd, 0);
+    int own = is_this_library(file);
+    void *bytes = own < 0 ? MAP_FAILED
+                          : mmap(NULL, (size_t)file->size, PROT_READ, MAP_PRIVATE, fd, 0);
     if (bytes == MAP_FAILED) {
         snprintf(reason, SIPY_MAX_REASON, "cannot read it: %s", strerror(errno));
         return -1;
@@ -255,8 +257,7 @@ sipy_support_of(int fd, const sipy_file_id *file, const char *path, const char *
         munmap(bytes, (size_t)file->size);
         return -1;
     }
-    bool trusted = is_standard(path, init_name) || is_this_library(file);
-    support = read_support(&image, init_name, trusted);
+    support = read_support(&image, init_name, own != 0 || is_standard(path, init_name));
     /* The dynamic linker gets this one as it is; a copy is checked when it is made. */
     if (support == SIPY_SUPPORT_DECLARED && si_elf_check(&image, &why) != SI_OK) {
         snprintf(reason, SIPY_MAX_REASON, "the file %s", why);

@@ -1,18 +1,25 @@
 /* failing.c — preloaded into a test's process: makes the n-th of the calls that fail for
  * want of resources fail, among those that come from our extension module.
  *
- * Failed are malloc, calloc, realloc, mmap and pthread_create; what CPython itself asks
- * for is always granted, since it does not survive everything that we must.
+ * Failed are allocations, mappings, threads, what opens, reads or writes files, and dlopen;
+ * what CPython itself asks for is granted, since it does not survive everything that we
+ * must. Apart from that, the n-th allocation by CPython's allocators can be failed, whoever
+ * asks for it.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <link.h>
 #include <pthread.h>
+#include <stdarg.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/sendfile.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -76,16 +83,24 @@ is_ours(const void *caller)
 }
 
 static int
-fails(const void *caller)
+fails_with(const void *caller, int reason)
 {
     if (atomic_load_explicit(&countdown, memory_order_relaxed) <= 0 || !is_ours(caller) ||
         atomic_fetch_sub(&countdown, 1) != 1) {
         return 0;
     }
     atomic_store(&has_failed, 1);
-    errno = ENOMEM;
+    errno = reason;
     return 1;
 }
+
+static int
+fails(const void *caller)
+{
+    return fails_with(caller, ENOMEM);
+}
+
+/* --- memory and threads -------------------------------------------------------------- */
 
 void *
 malloc(size_t size)
@@ -114,6 +129,36 @@ mmap(void *at, size_t size, int protection, int flags, int fd, off_t offset)
     return (void *)syscall(SYS_mmap, at, size, protection, flags, fd, offset);
 }
 
+void *
+mmap64(void *at, size_t size, int protection, int flags, int fd, off_t offset)
+{
+    if (fails(__builtin_return_address(0))) {
+        return MAP_FAILED;
+    }
+    return (void *)syscall(SYS_mmap, at, size, protection, flags, fd, offset);
+}
+
+int
+mprotect(void *at, size_t size, int protection)
+{
+    return fails(__builtin_return_address(0))
+               ? -1
+               : (int)syscall(SYS_mprotect, at, size, protection);
+}
+
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+
+/* Only the advice that wants memory fails. */
+int
+madvise(void *at, size_t size, int advice)
+{
+    return advice == MADV_POPULATE_WRITE && fails(__builtin_return_address(0))
+               ? -1
+               : (int)syscall(SYS_madvise, at, size, advice);
+}
+
 int
 pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*run)(void *),
                void *arg)
@@ -128,4 +173,201 @@ pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*run)
         real = (create *)(uintptr_t)dlsym(RTLD_NEXT, "pthread_create");
     }
     return real(thread, attributes, run, arg);
+}
+
+/* --- files --------------------------------------------------------------------------- */
+
+int
+open64(const char *path, int flags, ...)
+{
+    mode_t mode = 0;
+    if ((flags & (O_CREAT | O_TMPFILE)) != 0) {
+        va_list rest;
+        va_start(rest, flags);
+        mode = va_arg(rest, mode_t);
+        va_end(rest);
+    }
+    if (fails_with(__builtin_return_address(0), EMFILE)) {
+        return -1;
+    }
+    return (int)syscall(SYS_openat, AT_FDCWD, path, flags, mode);
+}
+
+int
+fcntl64(int fd, int command, ...)
+{
+    va_list rest;
+    va_start(rest, command);
+    long argument = va_arg(rest, long);
+    va_end(rest);
+    if (command == F_DUPFD_CLOEXEC && fails_with(__builtin_return_address(0), EMFILE)) {
+        return -1;
+    }
+    return (int)syscall(SYS_fcntl, fd, command, argument);
+}
+
+int
+fstat64(int fd, struct stat64 *found)
+{
+    if (fails_with(__builtin_return_address(0), EIO)) {
+        return -1;
+    }
+    return (int)syscall(SYS_newfstatat, fd, "", found, AT_EMPTY_PATH);
+}
+
+int
+stat64(const char *path, struct stat64 *found)
+{
+    if (fails(__builtin_return_address(0))) {
+        return -1;
+    }
+    return (int)syscall(SYS_newfstatat, AT_FDCWD, path, found, 0);
+}
+
+off64_t
+lseek64(int fd, off64_t offset, int whence)
+{
+    return fails_with(__builtin_return_address(0), EIO)
+               ? -1
+               : (off64_t)syscall(SYS_lseek, fd, offset, whence);
+}
+
+ssize_t
+pwrite64(int fd, const void *bytes, size_t size, off64_t offset)
+{
+    return fails_with(__builtin_return_address(0), ENOSPC)
+               ? -1
+               : (ssize_t)syscall(SYS_pwrite64, fd, bytes, size, offset);
+}
+
+ssize_t
+sendfile64(int to, int from, off64_t *offset, size_t size)
+{
+    return fails_with(__builtin_return_address(0), ENOSPC)
+               ? -1
+               : (ssize_t)syscall(SYS_sendfile, to, from, offset, size);
+}
+
+int
+fallocate64(int fd, int mode, off64_t offset, off64_t size)
+{
+    return fails_with(__builtin_return_address(0), ENOSPC)
+               ? -1
+               : (int)syscall(SYS_fallocate, fd, mode, offset, size);
+}
+
+int
+memfd_create(const char *name, unsigned flags)
+{
+    return fails_with(__builtin_return_address(0), EMFILE)
+               ? -1
+               : (int)syscall(SYS_memfd_create, name, flags);
+}
+
+int
+eventfd(unsigned count, int flags)
+{
+    return fails_with(__builtin_return_address(0), EMFILE)
+               ? -1
+               : (int)syscall(SYS_eventfd2, count, flags);
+}
+
+/* Fails inside of the dynamic linker, where it maps the library. */
+void *
+dlopen(const char *path, int flags)
+{
+    typedef void *open_library(const char *, int);
+    static open_library *real;
+    struct rlimit before;
+    int limited = fails(__builtin_return_address(0));
+    if (real == NULL) {
+        real = (open_library *)(uintptr_t)dlsym(RTLD_NEXT, "dlopen");
+    }
+    if (limited && (flags & RTLD_NOLOAD) != 0) {
+        return NULL;
+    }
+    if (limited && getrlimit(RLIMIT_AS, &before) == 0) {
+        setrlimit(RLIMIT_AS, &(struct rlimit){1, before.rlim_max});
+    }
+    void *handle = real(path, flags);
+    if (limited) {
+        setrlimit(RLIMIT_AS, &before);
+    }
+    return handle;
+}
+
+/* --- CPython's allocators ------------------------------------------------------------ */
+
+enum { RAW, MEM, OBJ, DOMAINS };
+
+/* PyMemAllocatorEx */
+typedef struct allocator {
+    void *context;
+    void *(*malloc)(void *context, size_t size);
+    void *(*calloc)(void *context, size_t count, size_t size);
+    void *(*realloc)(void *context, void *ptr, size_t size);
+    void (*free)(void *context, void *ptr);
+} allocator;
+
+static allocator originals[DOMAINS];
+static _Atomic long objects_left; /* fails on the step from 1 to 0 */
+static _Atomic int object_failed;
+
+static int
+object_fails(void)
+{
+    if (atomic_load_explicit(&objects_left, memory_order_relaxed) <= 0 ||
+        atomic_fetch_sub(&objects_left, 1) != 1) {
+        return 0;
+    }
+    atomic_store(&object_failed, 1);
+    return 1;
+}
+
+static void *
+object_malloc(void *original, size_t size)
+{
+    allocator *a = original;
+    return object_fails() ? NULL : a->malloc(a->context, size);
+}
+
+static void *
+object_calloc(void *original, size_t count, size_t size)
+{
+    allocator *a = original;
+    return object_fails() ? NULL : a->calloc(a->context, count, size);
+}
+
+static void *
+object_realloc(void *original, void *ptr, size_t size)
+{
+    allocator *a = original;
+    return object_fails() ? NULL : a->realloc(a->context, ptr, size);
+}
+
+static void
+object_free(void *original, void *ptr)
+{
+    allocator *a = original;
+    a->free(a->context, ptr);
+}
+
+/* As fail_nth, for the n-th allocation from now by CPython's allocators, in any thread. */
+int
+fail_nth_object(long n)
+{
+    typedef void access(int domain, allocator *functions);
+    atomic_store(&objects_left, 0);
+    if (originals[RAW].malloc == NULL) {
+        access *get = (access *)(uintptr_t)dlsym(RTLD_DEFAULT, "PyMem_GetAllocator");
+        access *set = (access *)(uintptr_t)dlsym(RTLD_DEFAULT, "PyMem_SetAllocator");
+        for (int domain = RAW; domain < DOMAINS; domain++) {
+            get(domain, &originals[domain]);
+            set(domain, &(allocator){&originals[domain], object_malloc, object_calloc,
+                                     object_realloc, object_free});
+        }
+    }
+    int failed = atomic_exchange(&object_failed, 0);
+    atomic_store(&objects_left, n);
+    return failed;
 }

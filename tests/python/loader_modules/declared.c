@@ -58,7 +58,7 @@ JOIN(PyInit_, NAME)(void)
 {
 #ifdef UNSURE
     if (Py_AtExit(at_exit) != 0) {
-        return NULL;
+        return PyErr_NoMemory();
     }
 #endif
     return PyModuleDef_Init(&definition);
