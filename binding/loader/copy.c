@@ -461,6 +461,18 @@ explain_dlerror(const sipy_batch *batch, const sipy_copy *top, char reason[SIPY_
     snprintf(reason, SIPY_MAX_REASON, "%s", text);
 }
 
+int
+sipy_copy_open(sipy_copy *copy, char reason[SIPY_MAX_REASON])
+{
+    if (copy->handle == NULL) {
+        copy->handle = dlopen(copy->image_path, RTLD_NOW | RTLD_NOLOAD);
+    }
+    if (copy->handle == NULL) {
+        snprintf(reason, SIPY_MAX_REASON, "no memory to look into its private copy");
+    }
+    return copy->handle != NULL ? 0 : -1;
+}
+
 /* Loads the one whose descriptor all others hang on; the linker follows the names. */
 static int
 load_batch(sipy_batch *batch, sipy_copy *top, char reason[SIPY_MAX_REASON])
@@ -471,10 +483,8 @@ load_batch(sipy_batch *batch, sipy_copy *top, char reason[SIPY_MAX_REASON])
         return -1;
     }
     for (prepared *p = batch->first; p != NULL; p = p->next) {
-        if (p->copy != top) {
-            p->copy->handle = dlopen(p->copy->image_path, RTLD_NOW | RTLD_NOLOAD);
-        }
-        if (p->copy->handle != NULL) {
+        /* Where that fails, the copy stays larger, and whoever imports it tries again. */
+        if (sipy_copy_open(p->copy, reason) == 0) {
             share_with_original(p->copy, p->original, p->image_fd, &p->image, &p->patch);
             drop_initial_values(p->copy, p->image_fd, &p->image);
         }

@@ -49,7 +49,7 @@ typedef struct sipy_copy {
     char *path;           /* of the original */
     char *image_path;     /* under which the dynamic linker knows it; never used again */
     char *label;          /* what messages call it: module name or file name */
-    void *handle;         /* of dlopen */
+    void *handle;         /* of dlopen; NULL: see sipy_copy_open */
     int64_t static_tls;   /* bytes of static thread-local memory */
     bool global;          /* [home] was loaded with RTLD_GLOBAL: later copies search it */
     sipy_single *singles; /* [home] */
@@ -93,6 +93,11 @@ sipy_copy_find(sipy_loader *loader, const sipy_file_id *file);
 sipy_copy *
 sipy_copy_load(sipy_loader *loader, int fd, const sipy_file_id *file, const char *path,
                const char *label, char reason[SIPY_MAX_REASON]);
+
+/* Sees to it that the copy has its handle: one that was loaded because another needs it may
+ * lack it. [home] -> 0 | -1 with the cause in reason */
+int
+sipy_copy_open(sipy_copy *copy, char reason[SIPY_MAX_REASON]);
 
 /* Copies that are prepared together and then loaded at once: the dynamic linker
  * resolves libraries that need each other. */

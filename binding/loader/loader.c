@@ -166,10 +166,10 @@ load_copy(request *r, bool unsure)
             return NULL;
         }
         copy = sipy_copy_load(r->loader, r->fd, &r->file, r->file_path, label, reason);
-        if (copy == NULL) {
-            sipy_import_error(r->name, r->path, reason);
-            return NULL;
-        }
+    }
+    if (copy == NULL || sipy_copy_open(copy, reason) != 0) {
+        sipy_import_error(r->name, r->path, reason);
+        return NULL;
     }
     bool declared = fresh && unsure;
     PyObject *module =

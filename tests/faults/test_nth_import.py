@@ -26,6 +26,7 @@ MODULES = {
         2,
     ),
     "linked_by_path": (["-DUSES_HELPER", "{beside}/libouter.so"], 2),
+    "on_module": (["{beside}/base" + SUFFIX], 1),
 }
 
 CAUSES = [
@@ -84,6 +85,11 @@ SCRIPT = """
         if hasattr(module, 'shared'):
             assert module.shared('this') is None
             assert module.shared(None) == 'this'
+        if name == 'on_module':
+            sys.path.insert(0, folder + '/beside')
+            import base
+            assert base.count() == 1
+            assert copied() - before == copies
         '''
 
     GRANTED, SURVIVED, REFUSED, BROKEN = range(4)
@@ -133,6 +139,7 @@ def compile_module(tmp_path_factory):
         subprocess.run([*command, f"-L{beside}", *options], check=True)
 
     cc(SOURCES / "helper.c", beside / "libhelper.so")
+    cc(SOURCES / "sample.c", beside / ("base" + SUFFIX), "-DNAME=base", "-DPACKAGE=x")
     cc(outer, beside / "libouter.so", "-lhelper", f"-Wl,-rpath,{beside}")
     outer.unlink()
 
