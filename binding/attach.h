@@ -4,9 +4,9 @@
  * each OS thread keeps the thread states it has used, one slot per interpreter.
  *
  * Rules      Only the OS thread that made a thread state attaches it. A slot is attached
- *            only inside an exclusive gate entry, or by the thread that ends the
- *            interpreter. A thread state is deleted by a thread that is attached to the
- *            same interpreter and while it is attached nowhere.
+ *            only inside an exclusive gate entry, by a visitor (errand.h), or by the thread
+ *            that ends the interpreter. A thread state is deleted by a thread that is
+ *            attached to the same interpreter and while it is attached nowhere.
  * Ownership  A slot is on its interpreter's list until its thread state is deleted, and
  *            in its thread's table until the thread ends or notices that it is dead. The
  *            second of the two to let go frees it. Each slot holds a record reference.

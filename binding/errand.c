@@ -8,6 +8,9 @@
 #include "binding/interrupt.h"
 #include "core/base/alloc.h"
 
+/* The interpreter that this thread is visiting: one at most. */
+static _Thread_local const sipy_interp *visited;
+
 typedef struct sipy_errand {
     struct sipy_errand *next;
     void (*fn)(void *arg);
@@ -76,7 +79,14 @@ add(sipy_interp *interp, void (*fn)(void *arg), void *arg)
     return !stopped;
 }
 
-/* Visits an idle interpreter with the exclusive entry that the caller holds. */
+bool
+sipy_errand_visits(const sipy_interp *interp)
+{
+    return visited == interp;
+}
+
+/* Visits an idle interpreter with the entry that the caller holds. It is a plain one: a
+ * visit is no run, and must not be in the way of one, nor of close(). */
 static void
 visit(sipy_interp *interp)
 {
@@ -84,9 +94,11 @@ visit(sipy_interp *interp)
     if (slot == NULL) {
         return; /* no memory: the next run does it */
     }
+    visited = interp;
     PyThreadState *caller = sipy_slot_enter(slot);
     sipy_errands_run(interp);
     sipy_slot_leave(caller);
+    visited = NULL;
 }
 
 static int
@@ -102,14 +114,14 @@ run_pending(void *arg)
 static void
 deliver(sipy_interp *interp)
 {
-    if (interp->origin == SIPY_OURS && !sipy_compat_runtime_finalizing() &&
-        si_gate_enter_exclusive(&interp->gate) == SI_OK) {
-        visit(interp);
-        si_gate_leave_exclusive(&interp->gate);
-        return;
-    }
     if (si_gate_enter(&interp->gate) != SI_OK) {
         return; /* it is ending and runs them itself */
+    }
+    if (interp->origin == SIPY_OURS && visited == NULL &&
+        !si_gate_is_running(&interp->gate) && !sipy_compat_runtime_finalizing()) {
+        visit(interp);
+        si_gate_leave(&interp->gate);
+        return;
     }
     si_entry_hold(&interp->entry);
     if (sipy_compat_add_pending(interp->native, run_pending, interp) < 0) {

@@ -15,6 +15,11 @@
 bool
 sipy_errand_post(int64_t interp_id, void (*fn)(void *arg), void *arg);
 
+/* Whether the calling thread is just running errands in interp, as a visitor: then it can
+ * neither run anything there nor end it. Never blocks, any thread. */
+bool
+sipy_errand_visits(const sipy_interp *interp);
+
 /* Runs what is posted. Attached to interp. */
 void
 sipy_errands_run(sipy_interp *interp);

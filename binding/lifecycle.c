@@ -511,7 +511,8 @@ sipy_interp_close(sipy_state *state, sipy_interp *interp, const sipy_closing *ho
     }
     /* What this very thread runs there goes on only when this returns. */
     bool mine = si_load_relaxed(&interp->run_thread) == PyThread_get_thread_ident();
-    switch (si_gate_close(&interp->gate, !how->wait || mine)) {
+    switch (sipy_errand_visits(interp) ? SI_BUSY
+                                       : si_gate_close(&interp->gate, !how->wait || mine)) {
         case SI_OK:
             break;
         case SI_BUSY:
@@ -547,7 +548,7 @@ abandon(sipy_interp *interp)
 {
     PyThreadState *ts = sipy_compat_current();
     if (interp->origin != SIPY_OURS || ts == NULL ||
-        PyThreadState_GetInterpreter(ts) == interp->native ||
+        PyThreadState_GetInterpreter(ts) == interp->native || sipy_errand_visits(interp) ||
         si_gate_close(&interp->gate, true) != SI_OK) {
         return; /* it runs, or ends, or cannot be ended from here: the exit does it */
     }

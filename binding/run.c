@@ -31,7 +31,9 @@ sipy_run_begin(sipy_run *run, const sipy_state *state, sipy_interp *interp,
     if (SI_UNLIKELY(interp->origin != SIPY_OURS)) {
         return sipy_check_ours(state, interp, what);
     }
-    si_status status = si_gate_enter_exclusive(&interp->gate);
+    si_status status = SI_UNLIKELY(sipy_errand_visits(interp))
+                           ? SI_BUSY
+                           : si_gate_enter_exclusive(&interp->gate);
     if (SI_UNLIKELY(status != SI_OK)) {
         if (status == SI_BUSY) {
             PyErr_SetString(state->InterpreterError, "interpreter already running");

@@ -1,7 +1,9 @@
 """Memory that two interpreters look at: who keeps it, and until when."""
 
 import gc
+import os
 import sys
+import threading
 import types
 
 import pytest
@@ -155,3 +157,83 @@ def test_a_container_that_changes_meanwhile(interp, kind):
     with pytest.raises(NotShareableError, match=f"(?i){kind.__name__} changed"):
         interp.call(len, value)
     assert interp.call(len, "still works") == 11
+
+
+SLOW_OWNER = """
+import os
+class Own(bytearray):
+    def __del__(self):
+        {body}
+own = Own(4)
+"""
+
+
+def release_while(interp, view, body):
+    """Has a thread release the only view; interp is visited for its owner's end."""
+    interp.exec("del own")
+    thread = threading.Thread(target=view.release)
+    thread.start()
+    body()
+    thread.join()
+
+
+def test_who_releases_it_is_in_nobodys_way(interp):
+    started, told = os.pipe()
+    wait, finish = os.pipe()
+    body = f"os.write({told}, b'1'); os.read({wait}, 1)"
+    interp.exec(SLOW_OWNER.format(body=body))
+    closer = threading.Thread(target=interp.close)
+
+    def meanwhile():
+        os.read(started, 1)
+        assert not interp.is_running()
+        interp.exec("x = 1")
+        assert interp.call(eval, "6 * 7") == 42
+        closer.start()
+        os.write(finish, b"1")
+
+    release_while(interp, interp.call(own_view), meanwhile)
+    closer.join()
+    assert interp not in subinterpreters.list_all()
+    for fd in (started, told, wait, finish):
+        os.close(fd)
+
+
+def test_the_owner_cannot_run_or_end_itself_by_way_of_another(script):
+    """Its destructor runs in a visit of the thread that released the last view."""
+    out = script.ok("""
+        import subinterpreters
+        def own_view():
+            import __main__
+            return memoryview(__main__.own)
+        owner, third = subinterpreters.create(), subinterpreters.create()
+        owner.exec(f'''
+        import os, subinterpreters
+        class Own(bytearray):
+            def __del__(self):
+                subinterpreters.Interpreter({third.id}).exec(\"\"\"
+        import subinterpreters
+        owner = subinterpreters.Interpreter({owner.id})
+        waits = lambda: owner.close(timeout=9)
+        for use in (lambda: owner.exec("x = 1"), owner.close, waits):
+            try:
+                use()
+            except subinterpreters.InterpreterError as exc:
+                print(exc)
+        owner = use = waits = None
+        \"\"\")
+        own = Own(4)
+        ''')
+        view = owner.call(own_view)
+        owner.exec('del own')
+        view.release()
+        owner.exec('print("goes on")')
+        owner.close()
+        third.close()
+        """)
+    assert out.splitlines() == [
+        "interpreter already running",
+        "interpreter running",
+        "interpreter running",
+        "goes on",
+    ]
