@@ -103,6 +103,14 @@ flat_pairs(PyObject *obj, PyObject *pairs)
     return flat;
 }
 
+/* Whether args begin with a class that makes instances: if not, the call will say so. */
+static bool
+begin_with_class(PyObject *args)
+{
+    return PyTuple_GET_SIZE(args) >= 1 && PyType_Check(PyTuple_GET_ITEM(args, 0)) &&
+           ((PyTypeObject *)PyTuple_GET_ITEM(args, 0))->tp_new != NULL;
+}
+
 /* The callable and arguments with copyreg's helpers resolved; fills in *parts. */
 static int
 split_call(sipy_encoder *e, PyObject *obj, PyObject *reduced, PyObject **func,
@@ -116,13 +124,14 @@ split_call(sipy_encoder *e, PyObject *obj, PyObject *reduced, PyObject **func,
         return -1;
     }
     Py_ssize_t count = PyTuple_GET_SIZE(*args);
-    if (*func == t->o_newobj && count >= 1 && PyType_Check(PyTuple_GET_ITEM(*args, 0))) {
+    if (*func == t->o_newobj && begin_with_class(*args)) {
         *parts |= REDUCE_NEWOBJ;
         *func = PyTuple_GET_ITEM(*args, 0);
         *args = PyTuple_GetSlice(*args, 1, count);
     }
-    else if (*func == t->o_newobj_ex && count == 3 &&
-             PyType_Check(PyTuple_GET_ITEM(*args, 0))) {
+    else if (*func == t->o_newobj_ex && count == 3 && begin_with_class(*args) &&
+             PyTuple_Check(PyTuple_GET_ITEM(*args, 1)) &&
+             PyDict_Check(PyTuple_GET_ITEM(*args, 2))) {
         *parts |= REDUCE_NEWOBJ_EX;
         *func = PyTuple_GET_ITEM(*args, 0);
         *args = PyTuple_GetSlice(*args, 1, 3);
