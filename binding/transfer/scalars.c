@@ -193,6 +193,18 @@ fill(PyObject *obj, void *memory, const si_block *block)
     return obj;
 }
 
+/* In two steps: where memory is short, CPython's one step drops an object whose number of
+ * exports was never set, and prints what it makes of that. */
+static PyObject *
+new_bytearray(Py_ssize_t size)
+{
+    PyObject *array = PyByteArray_FromStringAndSize(NULL, 0);
+    if (array != NULL && PyByteArray_Resize(array, size) < 0) {
+        Py_CLEAR(array);
+    }
+    return array;
+}
+
 PyObject *
 sipy__dec_held(sipy_decoder *d, unsigned tag)
 {
@@ -218,7 +230,7 @@ sipy__dec_held(sipy_decoder *d, unsigned tag)
             return bytes == NULL ? NULL : fill(bytes, PyBytes_AS_STRING(bytes), block);
         }
         case TAG_HELD_BYTEARRAY: {
-            PyObject *array = PyByteArray_FromStringAndSize(NULL, (Py_ssize_t)size);
+            PyObject *array = new_bytearray((Py_ssize_t)size);
             return array == NULL ? NULL : fill(array, PyByteArray_AS_STRING(array), block);
         }
         default: {
