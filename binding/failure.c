@@ -216,6 +216,9 @@ make_original(const sipy_failure *f, sipy_home *home)
         if (original == NULL) {
             PyErr_Clear(); /* its class exists only on the other side */
         }
+        else if (!PyExceptionInstance_Check(original)) {
+            Py_CLEAR(original); /* what its __reduce__ gave makes something else */
+        }
     }
     return original == NULL ? Py_NewRef(Py_None) : original;
 }
