@@ -216,6 +216,11 @@ sipy__dec_into_try(sipy_decoder *d, dec_frame *f, PyObject *v)
         sipy__damaged(d);
         return -1;
     }
+    if (f->key != Py_None && !PyExceptionInstance_Check(v)) {
+        PyErr_Format(PyExc_TypeError, "what it makes of itself is '%.200s', no exception",
+                     Py_TYPE(v)->tp_name);
+        return -1;
+    }
     Py_CLEAR(f->key);
     sipy__dec_drop_shapes(d, f->shape);
     return 1;

@@ -116,6 +116,20 @@ exc = ExceptionGroup('outer', [inner, ValueError(3)])
         assert inner.exceptions[2].errno == 2
         assert type(inner.exceptions[2].strerror) is NotShareableError
 
+    def test_what_reduces_to_something_else(self, original):
+        exc = original("""
+class Lying(Exception):
+    def __reduce__(self):
+        return int, ('7',)
+group = ExceptionGroup('g', [Lying('boo'), KeyError('k')])
+exc = error(ValueError('v'), Lying('behind'), group)
+""")
+        assert repr(exc) == "ValueError('v')"
+        assert_stands_for(exc.__cause__, "Lying", "behind")
+        assert "'int', no exception" in exc.__cause__.__notes__[-1]
+        assert_stands_for(exc.__context__.exceptions[0], "Lying", "boo")
+        assert repr(exc.__context__.exceptions[1]) == "KeyError('k')"
+
     def test_class_that_exists_only_there(self, original):
         exc = original("""
 import sys
