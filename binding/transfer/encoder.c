@@ -129,33 +129,43 @@ memo_slot(const sipy_encoder *e, PyObject *obj)
     return at;
 }
 
+/* Frees the slot at `at`, and those before it that were waiting for that: a slot that
+ * another one may have been passed over for stays taken. -> whether it is free */
+static bool
+vacate(sipy_encoder *e, size_t at)
+{
+    e->memo[at].key = NULL;
+    if (e->memo[(at + 1) & e->memo_mask].round == e->round) {
+        return false;
+    }
+    while (e->memo[at].round == e->round && e->memo[at].key == NULL) {
+        e->memo[at].round = 0;
+        at = (at - 1) & e->memo_mask;
+    }
+    return true;
+}
+
 void
 sipy__enc_forget_numbers(sipy_encoder *e, uint32_t keep)
 {
-    /* The last one first: then each leaves the table as it was before it came, except for
-     * the slots of those that were taken back, which stay lost until the table grows. */
     while (e->memo_count > keep) {
         PyObject *obj = e->numbered[--e->memo_count];
-        if (obj == NULL) {
-            e->memo_limit -= e->memo_limit > 0;
-            continue;
+        if (obj == NULL || !vacate(e, memo_slot(e, obj))) {
+            e->memo_limit -= e->memo_limit > 0; /* its slot may be taken still */
         }
-        enc_slot *slot = &e->memo[memo_slot(e, obj)];
-        slot->key = NULL;
-        slot->round = 0;
-        if (e->holding) {
+        if (obj != NULL && e->holding) {
             Py_DECREF(obj);
         }
     }
     e->settled = e->settled < keep ? e->settled : keep;
 }
 
-/* Nobody finds the object of that number any more; its slot stays taken. */
+/* Nobody finds the object of that number any more. */
 static void
 take_back(sipy_encoder *e, uint32_t number)
 {
     PyObject *obj = e->numbered[number];
-    e->memo[memo_slot(e, obj)].key = NULL;
+    (void)vacate(e, memo_slot(e, obj));
     e->numbered[number] = NULL;
     if (e->holding) {
         Py_DECREF(obj);

@@ -561,6 +561,19 @@ def test_that_reduces_to_something_else_does_not_arrive(script):
         """)
 
 
+def test_many_parts_that_cannot_cross(script):
+    """In minutes, if the time grew with the square of their number."""
+    script.ok("""
+        import subinterpreters
+        interp = subinterpreters.create()
+        interp.exec("class Bad:\\n def __reduce__(self): return eval, ('1/0',)")
+        try:
+            interp.exec("raise ValueError(*[Bad() for _ in range(200000)])")
+        except subinterpreters.ExecutionFailed as exc:
+            assert len(exc.original.args) == 200000
+        """)
+
+
 def test_nothing_is_left_behind(script):
     out = script.ok(
         """
