@@ -137,17 +137,34 @@ limit(sipy_ending *ending) SI_REQUIRES(endings_mu)
     }
 }
 
+/* Whatever is to interrupt what this thread runs shall not wait for what that ends. */
+static void
+limit_as_others(sipy_ending *ending) SI_REQUIRES(endings_mu)
+{
+    for (const sipy_ending *e = endings; e != NULL; e = e->next) {
+        if (e->thread == ending->thread && e->due_ns < ending->due_ns) {
+            ending->due_ns = e->due_ns;
+        }
+    }
+}
+
 si_status
 sipy_ending_open(sipy_ending *ending, sipy_interp *interp, PyThreadState *ts,
                  int64_t due_ns)
 {
     *ending = (sipy_ending){
-        .interp = interp, .ts = ts, .exc = PyExc_KeyboardInterrupt, .due_ns = due_ns};
+        .interp = interp,
+        .ts = ts,
+        .thread = PyThread_get_thread_ident(),
+        .exc = PyExc_KeyboardInterrupt,
+        .due_ns = due_ns,
+    };
     si_mutex_lock(&endings_mu);
     if (abandoned) {
         si_mutex_unlock(&endings_mu);
         return SI_CLOSED;
     }
+    limit_as_others(ending);
     limit(ending);
     bool limited = ending->due_ns != SI_FOREVER;
     ending->next = endings;

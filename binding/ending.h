@@ -19,8 +19,9 @@
 typedef struct sipy_ending {
     sipy_interp *interp;
     PyThreadState *ts;
-    PyObject *exc;  /* static exception class to raise */
-    int64_t due_ns; /* when the next time */
+    unsigned long thread; /* ident of the one that is in it */
+    PyObject *exc;        /* static exception class to raise */
+    int64_t due_ns;       /* when the next time */
     struct sipy_ending *next;
     struct sipy_ending *prev;
     sipy_ctrl_c scope;
@@ -30,7 +31,8 @@ typedef struct sipy_ending {
 
 /* From now on the code that runs in interp, whose gate is closed and drained, can be
  * interrupted; from due_ns on, but not at once, KeyboardInterrupt is raised in it, at the
- * exit of the process SystemExit. Attached through ts.
+ * exit of the process SystemExit. If this thread is in other endings (what ends there may
+ * end interp), their times count, too. Attached through ts.
  * -> SI_OK | SI_NOMEM, SI_SYSTEM: no thread, so nothing comes at due_ns | SI_CLOSED: it
  * must not be ended any more; nothing is open */
 si_status

@@ -422,6 +422,24 @@ class TestTimeout:
         assert done.stdout == "ready\n" * 4 + "closed [0]\n", done.stderr
         assert done.stderr.count("in atexit callback") == 4
 
+    @pytest.mark.parametrize("closed", ["", "atexit.register(inner.close)"])
+    def test_of_an_interpreter_that_ends_another(self, script, closed):
+        done = script.run(
+            SCRIPT_START
+            + f"""
+    interp.exec('''
+    import atexit, subinterpreters
+    inner = subinterpreters.create()
+    inner.exec("import atexit, time; atexit.register(time.sleep, 9999)")
+    {closed}
+    ''')
+    interp.close(timeout=0.2)
+    print('closed', ids())
+"""
+        )
+        assert done.stdout == "closed [0]\n", done.stderr
+        assert "in atexit callback" in done.stderr
+
     def test_a_short_function_is_not(self, script):
         out = script.ok(
             SCRIPT_START
