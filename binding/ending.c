@@ -49,6 +49,25 @@ earliest(void) SI_REQUIRES(endings_mu)
     return due_ns;
 }
 
+/* Interrupts what the thread of an ending runs in other interpreters meanwhile. That ends
+ * before the ending does, which waits for endings_mu. */
+static void
+interrupt_runs(const sipy_ending *ending) SI_REQUIRES(endings_mu)
+{
+    si_entry *entry = NULL;
+    while ((entry = si_registry_next(&sipy_interps, entry)) != NULL) {
+        sipy_interp *interp = (sipy_interp *)entry;
+        uint64_t run = si_load_acquire(&interp->run);
+        if (interp != ending->interp &&
+            si_load_relaxed(&interp->run_thread) == ending->thread &&
+            si_load_relaxed(&interp->endings) == 0 && si_gate_enter(&interp->gate) == SI_OK) {
+            si_status asked = sipy_interrupt_request_run(interp, run, ending->exc);
+            (void)asked; /* it is over, or has too many pending calls: next time */
+            si_gate_leave(&interp->gate);
+        }
+    }
+}
+
 static void
 interrupt_due(int64_t now_ns) SI_REQUIRES(endings_mu)
 {
@@ -56,6 +75,7 @@ interrupt_due(int64_t now_ns) SI_REQUIRES(endings_mu)
         if (e->due_ns <= now_ns) {
             (void)sipy_compat_raise_soon(e->ts, e->exc); /* else one waits there already */
             sipy_interrupt_nudge(e->interp);
+            interrupt_runs(e);
             e->due_ns = now_ns + AGAIN_NS;
         }
     }
@@ -137,6 +157,21 @@ limit(sipy_ending *ending) SI_REQUIRES(endings_mu)
     }
 }
 
+/* This thread goes into an ending (1), or leaves it (-1): what it runs, but for that, goes
+ * on around the ending. */
+static void
+count_around(const sipy_ending *ending, int32_t change)
+{
+    si_entry *entry = NULL;
+    while ((entry = si_registry_next(&sipy_interps, entry)) != NULL) {
+        sipy_interp *interp = (sipy_interp *)entry;
+        if (interp != ending->interp &&
+            si_load_relaxed(&interp->run_thread) == ending->thread) {
+            (void)si_add_relaxed(&interp->endings, (uint32_t)change);
+        }
+    }
+}
+
 /* Whatever is to interrupt what this thread runs shall not wait for what that ends. */
 static void
 limit_as_others(sipy_ending *ending) SI_REQUIRES(endings_mu)
@@ -164,6 +199,7 @@ sipy_ending_open(sipy_ending *ending, sipy_interp *interp, PyThreadState *ts,
         si_mutex_unlock(&endings_mu);
         return SI_CLOSED;
     }
+    count_around(ending, 1);
     limit_as_others(ending);
     limit(ending);
     bool limited = ending->due_ns != SI_FOREVER;
@@ -196,6 +232,7 @@ sipy_ending_shut(sipy_interp *interp)
         si_thread_stop();
     }
     (void)si_add_seq_cst(&last_steps, 1);
+    count_around(ending, -1);
     bool limited = ending->due_ns != SI_FOREVER;
     if (ending->prev != NULL) {
         ending->prev->next = ending->next;

@@ -8,7 +8,9 @@
  *            destructor raises and goes on with the next one.
  * Ownership  An ending is on the stack of the thread that ends the interpreter, and listed
  *            until sipy_ending_shut.
- * Locking    A mutex of its own, under which interp->mu is taken and no Python runs.
+ * Elsewhere  Such code may run something in another interpreter: that is interrupted, too.
+ * Locking    A mutex of its own, under which an interrupt is asked for: that takes the
+ *            registry's mutex, interp->mu and CPython's of pending calls, and runs no Python.
  */
 #ifndef SIPY_ENDING_H
 #define SIPY_ENDING_H

@@ -7,8 +7,8 @@
  * Lock order: the lock of the endings; registry of interpreters, its records; registry of
  * queues, its channels; the listing's lock; the prologue's; what loaders share; the list of
  * arenas; the lock of the pools; that of the spares. Two are held only here and where an
- * ending is interrupted, which takes the first and then a record's: everywhere else they
- * are leaves, so this cannot meet another order.
+ * ending is interrupted, which takes some of the first three: everywhere else they are
+ * leaves, so this cannot meet another order.
  */
 #include "binding/fork.h"
 

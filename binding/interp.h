@@ -44,6 +44,7 @@ typedef struct sipy_interp {
     si_waiter *ender SI_GUARDED_BY(mu);       /* waits until they have left, or NULL */
     unsigned long teller;       /* ident of the one that stops executors; under its GIL */
     struct sipy_ending *ending; /* only the thread that ends it */
+    si_atomic_u32 endings;      /* inside of its run; written by the run's thread */
     PyObject *interrupt_exc SI_GUARDED_BY(mu);     /* static exception class to raise */
     struct sipy_errand *errands SI_GUARDED_BY(mu); /* work that must be done at home */
     bool errands_stopped SI_GUARDED_BY(mu);
