@@ -2,9 +2,10 @@
 
     python benchmarks/instructions.py [--only CASE] [--update] [--profile CASE]
 
-Unlike a time, a count is the same on a busy machine. Needs valgrind. Each case runs
-twice under callgrind, with few and with many loops: the difference is what the loops
-cost, whatever the interpreter's start took. The stored counts are per CPython version.
+Unlike a time, a count is the same on a busy machine. Needs valgrind, on PATH or where
+the environment variable VALGRIND says. Each case runs twice under callgrind, with few
+and with many loops: the difference is what the loops cost, whatever the interpreter's
+start took. The stored counts are per CPython version.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import gc
 import json
+import os
 import platform
 import re
 import shutil
@@ -25,6 +27,7 @@ from pathlib import Path
 from harness.machine import plain_environment
 
 STORED = Path(__file__).with_name("instructions.json")
+VALGRIND = os.environ.get("VALGRIND", "valgrind")
 TOLERANCE = 0.03
 FEW, MANY = 100, 600
 NESTED = {"id": 7, "name": "spam", "tags": ["a", "b"], "size": {"x": 1.5, "y": 2.5}}
@@ -95,7 +98,7 @@ def _loop(name: str, loops: int) -> None:
 
 def _callgrind(name: str, loops: int, output: Path, *options: str) -> int:
     """Run a case under callgrind -> the instructions of the whole process."""
-    command = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={output}"]
+    command = [VALGRIND, "--tool=callgrind", f"--callgrind-out-file={output}"]
     command += [
         *options,
         sys.executable,
@@ -170,7 +173,7 @@ def main() -> int:
     if arguments.case:
         _loop(arguments.case, arguments.loops)
         return 0
-    if shutil.which("valgrind") is None:
+    if shutil.which(VALGRIND) is None:
         print("valgrind is not installed: nothing was counted")
         return 2
     if arguments.profile:
