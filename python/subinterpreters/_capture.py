@@ -114,7 +114,11 @@ def begin(interp: Interpreter, capture: _Handler | bool) -> None:
     thread = threading.Thread(
         target=_relay, args=(read, tag, handler), name=f"capture {tag}", daemon=_in_main
     )
-    thread.start()
+    try:
+        thread.start()
+    except RuntimeError:  # there is no thread
+        os.close(read)
+        raise
     _relays[:] = [relay for relay in _relays if relay[1].is_alive()]
     _relays.append((weakref.ref(interp), thread))
 

@@ -118,3 +118,33 @@ def test_bad_arguments(bad):
 def test_no_capture(nothing):
     with subinterpreters.create(capture=nothing) as interp:
         assert interp.call(eval, "type(__import__('sys').stdout).__name__") != "_Stream"
+
+
+def test_no_thread_for_it(script):
+    """create() says so, and leaves neither the interpreter nor the pipe."""
+    out = script.ok(
+        """
+        import os, subinterpreters, threading
+
+        def none(*args, **kwargs):
+            raise RuntimeError("can't start new thread")
+
+        def state():
+            return os.listdir('/proc/self/fd'), len(subinterpreters.list_all())
+
+        subinterpreters.create(capture=True).close()
+        before, names = state(), ('_start_new_thread', '_start_joinable_thread')
+        kept = {name: getattr(threading, name, None) for name in names}
+        for name in names:
+            setattr(threading, name, none)
+        try:
+            subinterpreters.create(capture=True)
+        except RuntimeError as error:
+            print(error)
+        assert state() == before, (state(), before)
+        for name in names:
+            setattr(threading, name, kept[name])
+        subinterpreters.create(capture=True).close()
+        """
+    )
+    assert out == "can't start new thread\n"
