@@ -7,6 +7,7 @@
 #include "binding/execute.h"
 #include "binding/failure.h"
 #include "binding/run.h"
+#include "binding/transfer/transfer.h"
 
 #define DOING "exec code for"
 
@@ -103,7 +104,7 @@ static PyObject *
 exec_code(sipy_state *state, sipy_interp *interp, PyObject *code, PyObject *text,
           bool dedent)
 {
-    PyObject *bytes = PyMarshal_WriteObjectToString(code, Py_MARSHAL_VERSION);
+    PyObject *bytes = sipy_marshal_code(code);
     if (bytes == NULL) {
         return NULL;
     }

@@ -7,6 +7,7 @@
 
 #include <string.h>
 
+#include "binding/transfer/transfer.h"
 #include "core/base/alloc.h"
 
 static si_mutex prologue_mu = SI_MUTEX_INIT;
@@ -42,8 +43,7 @@ sipy_prologue_set(const sipy_state *state, PyObject *source)
     }
     PyObject *code =
         PyObject_CallFunction(state->compile, "Oss", source, "<prologue>", "exec");
-    PyObject *bytes =
-        code == NULL ? NULL : PyMarshal_WriteObjectToString(code, Py_MARSHAL_VERSION);
+    PyObject *bytes = code == NULL ? NULL : sipy_marshal_code(code);
     int result =
         bytes == NULL ? -1 : replace(PyBytes_AS_STRING(bytes), PyBytes_GET_SIZE(bytes));
     Py_XDECREF(bytes);

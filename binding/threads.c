@@ -27,23 +27,26 @@ typedef struct wait_state {
     sipy_leaving result;
 } wait_state;
 
-static bool
+/* -> 1 | 0 | -1 with an exception */
+static int
 is_a(PyObject *threading, PyObject *thread, const char *name)
 {
     PyObject *type = PyObject_GetAttrString(threading, name);
-    bool result = type != NULL && PyObject_IsInstance(thread, type) == 1;
+    int result = type == NULL ? -1 : PyObject_IsInstance(thread, type);
     Py_XDECREF(type);
-    PyErr_Clear();
     return result;
 }
 
 /* Whether the end of the interpreter joins thread: it is neither the main thread nor one
- * that merely passed by, which have no state to join. */
-static bool
+ * that merely passed by, which have no state to join. -> 1 | 0 | -1 with an exception */
+static int
 is_joined(PyObject *threading, PyObject *thread)
 {
-    return !is_a(threading, thread, "_MainThread") &&
-           !is_a(threading, thread, "_DummyThread");
+    int is_not = is_a(threading, thread, "_MainThread");
+    if (is_not == 0) {
+        is_not = is_a(threading, thread, "_DummyThread");
+    }
+    return is_not < 0 ? -1 : !is_not;
 }
 
 /* The threads that threading will join, as a new list; NULL with an exception. */
@@ -55,8 +58,9 @@ list_joined(PyObject *threading)
     Py_ssize_t count = joined == NULL || !PyList_Check(all) ? 0 : PyList_GET_SIZE(all);
     for (Py_ssize_t i = 0; joined != NULL && i < count; i++) {
         PyObject *thread = PyList_GET_ITEM(all, i);
-        if (is_joined(threading, thread) && PyList_Append(joined, thread) < 0) {
-            Py_CLEAR(joined);
+        int taken = is_joined(threading, thread);
+        if (taken < 0 || (taken > 0 && PyList_Append(joined, thread) < 0)) {
+            Py_CLEAR(joined); /* the main thread would be waited for, by itself */
         }
     }
     Py_XDECREF(all);

@@ -66,11 +66,24 @@ code_record(sipy_transfer *t, PyObject *code)
     return r;
 }
 
+PyObject *
+sipy_marshal_code(PyObject *code)
+{
+    PyObject *bytes = PyMarshal_WriteObjectToString(code, Py_MARSHAL_VERSION);
+    if (bytes == NULL && PyErr_ExceptionMatches(PyExc_ValueError)) {
+        /* Of an attribute that there was no memory to make, CPython says the same as of a
+         * constant that cannot be marshalled. Another attempt tells them apart. */
+        PyErr_Clear();
+        bytes = PyMarshal_WriteObjectToString(code, Py_MARSHAL_VERSION);
+    }
+    return bytes;
+}
+
 /* The marshalled form of code, written once. */
 static si_block *
 marshalled(PyObject *code)
 {
-    PyObject *bytes = PyMarshal_WriteObjectToString(code, Py_MARSHAL_VERSION);
+    PyObject *bytes = sipy_marshal_code(code);
     if (bytes == NULL) {
         return NULL;
     }

@@ -176,6 +176,11 @@ sipy_packet_behind(void *header, size_t header_size)
 PyObject *
 sipy_share(sipy_transfer *t, PyObject *obj);
 
+/* code as bytes, for CPython's marshal. -> new reference | NULL with MemoryError, or with
+ * ValueError if it has constants that no compiler makes */
+PyObject *
+sipy_marshal_code(PyObject *code);
+
 /* ---- calls ---- */
 
 /* Writes a call; arguments as for vectorcall (kwnames NULL or a tuple of str; nargs

@@ -9,9 +9,11 @@
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
+#include <execinfo.h>
 #include <fcntl.h>
 #include <link.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdint.h>
@@ -108,10 +110,16 @@ malloc(size_t size)
     return fails(__builtin_return_address(0)) ? NULL : __libc_malloc(size);
 }
 
+static _Thread_local int in_creation; /* this thread is inside of CPython's */
+
 void *
 calloc(size_t count, size_t size)
 {
-    return fails(__builtin_return_address(0)) ? NULL : __libc_calloc(count, size);
+    const void *caller = __builtin_return_address(0);
+    if (in_creation && is_ours(caller)) {
+        in_creation = 0; /* the record of the interpreter, right after */
+    }
+    return fails(caller) ? NULL : __libc_calloc(count, size);
 }
 
 void *
@@ -312,15 +320,49 @@ typedef struct allocator {
 static allocator originals[DOMAINS];
 static _Atomic long objects_left; /* fails on the step from 1 to 0 */
 static _Atomic int object_failed;
+static _Atomic int creation_spared;
+static void *spared_functions[4];
+
+/* Whether this thread is inside of a function that is exported. */
+static int
+is_inside(const void *function)
+{
+    void *frames[128];
+    Dl_info info;
+    int count = backtrace(frames, 128);
+    for (int i = 0; i < count; i++) {
+        if (dladdr(frames[i], &info) && info.dli_saddr == function) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* What this function asks for is granted from now on; at most four. */
+void
+spare(const char *name)
+{
+    int i = 0;
+    while (spared_functions[i] != NULL) {
+        i++;
+    }
+    spared_functions[i] = dlsym(RTLD_DEFAULT, name);
+}
 
 static int
 object_fails(void)
 {
     if (atomic_load_explicit(&objects_left, memory_order_relaxed) <= 0 ||
+        (in_creation && atomic_load_explicit(&creation_spared, memory_order_relaxed)) ||
         atomic_fetch_sub(&objects_left, 1) != 1) {
         return 0;
     }
     atomic_store(&object_failed, 1);
+    for (int i = 0; i < 4 && spared_functions[i] != NULL; i++) {
+        if (is_inside(spared_functions[i])) {
+            return 0;
+        }
+    }
     return 1;
 }
 
@@ -352,22 +394,73 @@ object_free(void *original, void *ptr)
     a->free(a->context, ptr);
 }
 
-/* As fail_nth, for the n-th allocation from now by CPython's allocators, in any thread. */
-int
-fail_nth_object(long n)
+static int
+audit(const char *event, void *args, void *unused)
+{
+    (void)args;
+    (void)unused;
+    if (strcmp(event, "cpython.PyInterpreterState_New") == 0) {
+        in_creation = 1;
+    }
+    return 0;
+}
+
+static void
+hook_allocators(void)
 {
     typedef void access(int domain, allocator *functions);
+    typedef int hook(const char *event, void *args, void *data);
+    typedef int add_hook(hook * added, void *data);
+    access *get = (access *)(uintptr_t)dlsym(RTLD_DEFAULT, "PyMem_GetAllocator");
+    access *set = (access *)(uintptr_t)dlsym(RTLD_DEFAULT, "PyMem_SetAllocator");
+    add_hook *add = (add_hook *)(uintptr_t)dlsym(RTLD_DEFAULT, "PySys_AddAuditHook");
+    add(audit, NULL);
+    for (int domain = RAW; domain < DOMAINS; domain++) {
+        get(domain, &originals[domain]);
+        set(domain, &(allocator){&originals[domain], object_malloc, object_calloc,
+                                 object_realloc, object_free});
+    }
+}
+
+/* As fail_nth, for the n-th allocation from now by CPython's allocators, in any thread.
+ * With spared, those of Py_NewInterpreterFromConfig are granted and not counted. */
+int
+fail_nth_object(long n, int spared)
+{
     atomic_store(&objects_left, 0);
     if (originals[RAW].malloc == NULL) {
-        access *get = (access *)(uintptr_t)dlsym(RTLD_DEFAULT, "PyMem_GetAllocator");
-        access *set = (access *)(uintptr_t)dlsym(RTLD_DEFAULT, "PyMem_SetAllocator");
-        for (int domain = RAW; domain < DOMAINS; domain++) {
-            get(domain, &originals[domain]);
-            set(domain, &(allocator){&originals[domain], object_malloc, object_calloc,
-                                     object_realloc, object_free});
-        }
+        (void)fail_nth(0); /* finds the module */
+        hook_allocators();
     }
     int failed = atomic_exchange(&object_failed, 0);
+    in_creation = 0;
+    atomic_store(&creation_spared, spared);
     atomic_store(&objects_left, n);
     return failed;
+}
+
+/* --- crashes ------------------------------------------------------------------------- */
+
+static void *creation; /* Py_NewInterpreterFromConfig */
+
+/* A crash inside of it is CPython's own, and the process says so by its status. */
+static void
+crashed(int number)
+{
+    if (is_inside(creation)) {
+        _exit(77);
+    }
+    signal(number, SIG_DFL);
+    raise(number);
+}
+
+void
+tell_crashes(void)
+{
+    void *frames[1];
+    (void)backtrace(frames, 1); /* loads what it needs */
+    creation = dlsym(RTLD_DEFAULT, "Py_NewInterpreterFromConfig");
+    signal(SIGSEGV, crashed);
+    signal(SIGABRT, crashed);
+    signal(SIGBUS, crashed);
 }

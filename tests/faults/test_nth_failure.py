@@ -27,7 +27,7 @@ OPERATIONS = {
         "victim = subinterpreters.create(); victim.prepare_main(q=queue);"
         "victim.exec('q.put([1]); q.put(bytes(5000))')",
         "victim.close(); unbound(2)",
-        "victim.close(); unbound(2)",
+        "close_again(victim); unbound(0)",
     ),
     "fork": ("", "fork()", ""),
     "drop": ("victim = subinterpreters.create()", "del victim", ""),
@@ -141,8 +141,16 @@ SCRIPT = """
         while not queue.empty():
             assert queue.get_nowait() == value
 
+    def close_again(victim):
+        try:
+            victim.close()
+        except subinterpreters.InterpreterNotFoundError:
+            pass
+
     def unbound(count):
         for _ in range(count):
+            assert queue.get_nowait() is subinterpreters.UNBOUND
+        while not queue.empty():
             assert queue.get_nowait() is subinterpreters.UNBOUND
 
     def fork():
@@ -201,7 +209,7 @@ SCRIPT = """
     ready, operation, after = (compile(part, '', 'exec') for part in sys.argv[2:5])
     n = 1
     while perform(n):
-        n += 1
+        n += 1 if n < 700 else 23  # only what imports modules on 3.12 comes so far
     print(n - 1, 'failures')
     """
 
@@ -250,47 +258,47 @@ def test_no_threads_at_all(script, library):
     assert done.stdout == "can't start new thread\n" * 2
 
 
-# None that runs Python code of CPython, some of which does not survive this.
-PYTHON_OPERATIONS = [
-    "call",
-    "prepare_main",
-    "create_queue",
-    "put",
-    "get",
-    "get_with_timeout",
-    "list_all",
-    "lookup",
-    "is_shareable",
-]
+# Those that run Python code of CPython that does not survive this: os.fork() goes on
+# without the functions that were to be called before, threading and asyncio leave
+# threads and event loops that are half made.
+ONLY_REQUESTS = {"fork", "call_in_thread", "a_new_thread", "call_async", "get_async"}
 
 NO_MEMORY = (
     """
-    import _testcapi
+    import sys
 
     class Faults:
+        def __init__(self):
+            self.library = ctypes.CDLL(None)
+            if sys.version_info < (3, 14):
+                # A def statement without memory frees its code object twice, and
+                # the compiler uses memory that it did not get.
+                self.library.spare(b"PyFunction_NewWithQualName")
+                self.library.spare(b"Py_CompileStringObject")
+
         def fail_nth(self, n):
-            if n:
-                _testcapi.set_nomemory(n, n + 1)
-            else:
-                _testcapi.remove_mem_hooks()
-            return 1
+            while True:
+                try:
+                    return self.library.fail_nth_object(n, 1)
+                except MemoryError:
+                    pass  # it was ours
 
     """
     + SCRIPT.partition("n = 1\n")[0]
-    + """
-    faults = Faults()
-    for n in range(1, 60):
-        perform(n)
-    """
+    + "faults = Faults()\n    n = 1\n"
+    + SCRIPT.partition("n = 1\n")[2]
 )
 
 
-@pytest.mark.parametrize("name", PYTHON_OPERATIONS)
-def test_python_objects(script, name):
-    pytest.importorskip("_testcapi")
-    done = script.run(NO_MEMORY, "pythons", *OPERATIONS[name])
+@pytest.mark.parametrize("name", [n for n in OPERATIONS if n not in ONLY_REQUESTS])
+def test_python_objects(script, library, name):
+    environment = {"LD_PRELOAD": str(library)}
+    done = script.run(
+        NO_MEMORY, "pythons", *OPERATIONS[name], env=environment, timeout=200
+    )
     innermost = done.stderr.partition("most recent call first):\n")[2].split("\n")[0]
     if done.returncode == -signal.SIGSEGV and "traceback.py" in innermost:
         # In Python code of the standard library: nothing of ours is on that stack.
         pytest.skip("CPython crashes when its traceback module runs out of memory")
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0, done.stdout + done.stderr
+    print(f"{name}: {done.stdout.strip()}")
