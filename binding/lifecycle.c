@@ -218,15 +218,35 @@ settle_in(sipy_interp *interp, PyThreadState *ts, const sipy_image *path,
     return -1;
 }
 
+/* The exception for CPython's refusal. An audit hook's own is set already. */
+static void
+explain(const sipy_state *state, const PyStatus *status)
+{
+    PyObject *cause = PyErr_GetRaisedException();
+    const char *why = cause != NULL ? Py_TYPE(cause)->tp_name : "out of memory";
+    PyErr_Format(state->InterpreterError, "interpreter creation failed: %s",
+                 status->err_msg != NULL ? status->err_msg : why);
+    if (cause != NULL) {
+        PyObject *error = PyErr_GetRaisedException();
+        PyException_SetCause(error, cause); /* steals cause */
+        PyErr_SetRaisedException(error);
+    }
+}
+
 static sipy_interp *
 create_with_path(const sipy_state *state, const sipy_image *path, bool private_copies)
 {
     PyThreadState *caller = PyThreadState_Get();
     PyThreadState *ts = NULL;
     sipy_failure failure = {0};
+    PyStatus status = PyStatus_Ok();
+    if (sipy_compat_audit_creation() < 0) {
+        explain(state, &status);
+        return NULL;
+    }
     sipy_arenas_watch();
     bool taken = sipy_turn_take();
-    PyStatus status = Py_NewInterpreterFromConfig(&ts, &isolated);
+    status = Py_NewInterpreterFromConfig(&ts, &isolated);
     if (taken) {
         sipy_turn_give();
     }
@@ -234,8 +254,7 @@ create_with_path(const sipy_state *state, const sipy_image *path, bool private_c
         if (sipy_compat_current() == NULL) {
             PyThreadState_Swap(caller); /* some error paths leave us detached */
         }
-        PyErr_Format(state->InterpreterError, "interpreter creation failed: %s",
-                     status.err_msg == NULL ? "out of memory" : status.err_msg);
+        explain(state, &status);
         return NULL;
     }
     sipy_interp *interp = sipy_interp_new(SIPY_OURS, PyThreadState_GetInterpreter(ts));

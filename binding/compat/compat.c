@@ -409,6 +409,16 @@ sipy_compat_prepare_main(void)
     return 0;
 }
 
+int
+sipy_compat_audit_creation(void)
+{
+#if PY_VERSION_HEX >= 0x030d0000
+    return PySys_Audit("cpython.PyInterpreterState_New", NULL);
+#else
+    return 0;
+#endif
+}
+
 #if PY_VERSION_HEX < 0x030D0000
 /* 3.12 ties threading's main thread to the thread state that imports the module and
  * asserts at the end that it is the one that ends it. */

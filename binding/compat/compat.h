@@ -159,6 +159,11 @@ sipy_compat_view_of_current(void);
 int
 sipy_compat_returns_only_none(PyCodeObject *code);
 
+/* Asks the audit hooks whether an interpreter may be made, where CPython (3.13 on) ends the
+ * process if one refuses; it asks again. May run Python. -> 0 | -1 with an exception */
+int
+sipy_compat_audit_creation(void);
+
 /* Readies a fresh interpreter (attached, first thread state) for this version: 3.12
  * must import threading there first, 3.13 has a lock to make. -> 0 | -1 with an
  * exception. */
