@@ -66,6 +66,38 @@ join_parts(sipy_functions *fs, building *b, si_block *whole)
     }
 }
 
+static void
+list_open(sipy_functions *fs, building *b)
+{
+    building **bucket = &fs->open[sipy__bucket_of(b->obj)];
+    b->next = *bucket;
+    *bucket = b;
+}
+
+static void
+unlist_open(sipy_functions *fs, const building *b)
+{
+    building **at = &fs->open[sipy__bucket_of(b->obj)];
+    while (*at != b) {
+        at = &(*at)->next;
+    }
+    *at = b->next;
+}
+
+/* The innermost description of obj that e belongs to and that can be referred to. */
+static building *
+find_open(const sipy_encoder *e, const PyObject *obj)
+{
+    if (e->building == NULL) {
+        return NULL;
+    }
+    building *b = e->t->functions->open[sipy__bucket_of(obj)];
+    while (b != NULL && (b->obj != obj || b->id == 0 || b->parts != e->building->parts)) {
+        b = b->next;
+    }
+    return b;
+}
+
 /* -> blob | NULL with an exception */
 static si_block *
 write_blob(sipy_encoder *outer, building *b,
@@ -117,7 +149,9 @@ sipy__describe(sipy_encoder *e, building *b,
         return NULL;
     }
     sipy__records_busy(fs);
+    list_open(fs, b);
     blob = write_blob(e, b, write, with);
+    unlist_open(fs, b);
     if (blob != NULL && b->low < b->depth) {
         if (add_part(b, blob) < 0) {
             si_block_drop(blob);
@@ -156,16 +190,15 @@ sipy__described_as(sipy_encoder *e, record *r, const building *b, si_block *blob
 bool
 sipy__is_building(sipy_encoder *e, PyObject *obj, uint64_t *id)
 {
-    for (building *b = e->building; b != NULL; b = b->outer) {
-        if (b->obj == obj && b->id != 0) {
-            if (b->depth < e->building->low) {
-                e->building->low = b->depth;
-            }
-            *id = b->id;
-            return true;
-        }
+    const building *b = find_open(e, obj);
+    if (b == NULL) {
+        return false;
     }
-    return false;
+    if (b->depth < e->building->low) {
+        e->building->low = b->depth;
+    }
+    *id = b->id;
+    return true;
 }
 
 si_block *
@@ -188,10 +221,9 @@ sipy__blob_for(sipy_encoder *e, const record *r)
 uint64_t
 sipy__described_id(sipy_encoder *e, PyObject *obj)
 {
-    for (building *b = e->building; b != NULL; b = b->outer) {
-        if (b->obj == obj && b->id != 0) {
-            return b->id;
-        }
+    const building *b = find_open(e, obj);
+    if (b != NULL) {
+        return b->id;
     }
     record *r = sipy__record_of(e->t->functions, obj);
     return r == NULL ? 0 : r->id;

@@ -105,6 +105,7 @@ typedef struct building {
     deps deps;
     /* sipy__describe sets these. */
     struct building *outer; /* the one that it belongs to */
+    struct building *next;  /* in the table of those that are written */
     uint32_t depth;
     uint32_t low;      /* depth of the outermost one that it leads back to */
     open_parts *parts; /* the open ones, of all up to the outermost */
@@ -125,6 +126,7 @@ struct sipy_functions {
     uint64_t clock;
     size_t busy;         /* descriptions that are written or read right now */
     uint64_t busy_since; /* the clock at the first of them: what was used later stays */
+    building *open[RECORD_BUCKETS]; /* those that are written, of all threads; by object */
     size_t comparing;    /* that go on; what is ended meanwhile waits in `ended` */
     record *ended;
     PyObject *namespaces; /* (interpreter, module) -> (namespace, bindings applied) */
@@ -139,6 +141,10 @@ sipy__functions(sipy_transfer *t);
 
 uint64_t
 sipy__new_id(void);
+
+/* Where obj is in a table of RECORD_BUCKETS. */
+size_t
+sipy__bucket_of(const PyObject *obj);
 
 /* Whether that weak reference is to obj, which is alive then. */
 bool

@@ -166,8 +166,8 @@ sipy__deps_clear(deps *list)
 
 /* ---- the table ---- */
 
-static size_t
-bucket_of_obj(PyObject *obj)
+size_t
+sipy__bucket_of(const PyObject *obj)
 {
     uintptr_t hash = (uintptr_t)obj >> 4;
     return (hash ^ hash >> 9) & (RECORD_BUCKETS - 1);
@@ -190,7 +190,7 @@ is_alive(const record *r)
 record *
 sipy__record_of(sipy_functions *fs, PyObject *obj)
 {
-    for (record *r = fs->by_obj[bucket_of_obj(obj)]; r != NULL; r = r->next_by_obj) {
+    for (record *r = fs->by_obj[sipy__bucket_of(obj)]; r != NULL; r = r->next_by_obj) {
         if (r->obj == obj) {
             if (is_alive(r)) {
                 r->used = ++fs->clock;
@@ -220,7 +220,7 @@ sipy__record_by_id(sipy_functions *fs, uint64_t id)
 static void
 unlink_record(sipy_functions *fs, record *r)
 {
-    record **at = &fs->by_obj[bucket_of_obj(r->obj)];
+    record **at = &fs->by_obj[sipy__bucket_of(r->obj)];
     while (*at != r) {
         at = &(*at)->next_by_obj;
     }
@@ -436,7 +436,7 @@ sipy__record_new(sipy_functions *fs, record_kind kind, PyObject *obj, uint64_t i
     r->kind = kind;
     r->id = id;
     r->used = ++fs->clock;
-    size_t bucket = bucket_of_obj(obj);
+    size_t bucket = sipy__bucket_of(obj);
     r->next_by_obj = fs->by_obj[bucket];
     fs->by_obj[bucket] = r;
     r->next_by_id = fs->by_id[id & (RECORD_BUCKETS - 1)];
