@@ -47,18 +47,20 @@ is_class(unsigned tag)
 }
 
 /* b is complete, and whole its blob, which holds the parts: it is sent for each of them.
- * Not if there is a class: those are described once, so a function that is as it was does
- * not mean that all of the whole is. */
+ * Only for classes if there is one: those are described once, so a function that is as it
+ * was does not mean that all of the whole is. */
 static void
 join_parts(sipy_functions *fs, building *b, si_block *whole)
 {
-    bool alone = is_class(b->tag);
+    bool classes = is_class(b->tag);
     for (size_t i = b->first; i < b->parts->count; i++) {
         sipy__blob_joins(b->parts->list[i].blob, whole);
-        alone = alone || is_class(b->parts->list[i].tag);
+        classes = classes || is_class(b->parts->list[i].tag);
     }
-    for (size_t i = b->first; i < b->parts->count && !alone; i++) {
-        record *r = sipy__record_by_id(fs, b->parts->list[i].id);
+    for (size_t i = b->first; i < b->parts->count; i++) {
+        record *r = classes && !is_class(b->parts->list[i].tag)
+                        ? NULL
+                        : sipy__record_by_id(fs, b->parts->list[i].id);
         if (r != NULL && r->blob == NULL) {
             si_block_hold(whole);
             r->blob = whole;
