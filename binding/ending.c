@@ -60,7 +60,8 @@ interrupt_runs(const sipy_ending *ending) SI_REQUIRES(endings_mu)
         uint64_t run = si_load_acquire(&interp->run);
         if (interp != ending->interp &&
             si_load_relaxed(&interp->run_thread) == ending->thread &&
-            si_load_relaxed(&interp->endings) == 0 && si_gate_enter(&interp->gate) == SI_OK) {
+            si_load_relaxed(&interp->endings) == 0 &&
+            si_gate_enter(&interp->gate) == SI_OK) {
             si_status asked = sipy_interrupt_request_run(interp, run, ending->exc);
             (void)asked; /* it is over, or has too many pending calls: next time */
             si_gate_leave(&interp->gate);

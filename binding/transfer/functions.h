@@ -127,7 +127,7 @@ struct sipy_functions {
     size_t busy;         /* descriptions that are written or read right now */
     uint64_t busy_since; /* the clock at the first of them: what was used later stays */
     building *open[RECORD_BUCKETS]; /* those that are written, of all threads; by object */
-    size_t comparing;    /* that go on; what is ended meanwhile waits in `ended` */
+    size_t comparing; /* that go on; what is ended meanwhile waits in `ended` */
     record *ended;
     PyObject *namespaces; /* (interpreter, module) -> (namespace, bindings applied) */
     PyObject *bindings;   /* (module, name) -> (value, id, its described id) */

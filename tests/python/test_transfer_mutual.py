@@ -37,6 +37,20 @@ CASES = {
         with subinterpreters.create() as other:
             assert other.call(f7, 1)[2] == "f7" and other.call(same, 2)[0]
     """,
+    "classes that all refer to all": """
+        every = []
+        def make():
+            class Many:
+                def m(self): return every, __class__
+            return Many
+        every.extend(make() for _ in range(300))
+        def use(): return all(c().m() == (every, c) for c in every)
+        assert call(use)
+        def gets(c): return len(c().m()[0]), c().m()[1] is c
+        assert {call(gets, c) for c in every} == {(300, True)}
+        with subinterpreters.create() as other:
+            assert other.call(gets, every[7]) == (300, True)
+    """,
     "recursion among them": """
         def a(n): return n if n < 1 else b(n - 1) + c(n - 1)
         def b(n): return n if n < 1 else c(n - 1) + a(n - 1)

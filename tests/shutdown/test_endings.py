@@ -422,46 +422,6 @@ class TestTimeout:
         assert done.stdout == "ready\n" * 4 + "closed [0]\n", done.stderr
         assert done.stderr.count("in atexit callback") == 4
 
-    @pytest.mark.parametrize("closed", ["", "atexit.register(inner.close)"])
-    def test_of_an_interpreter_that_ends_another(self, script, closed):
-        done = script.run(
-            SCRIPT_START
-            + f"""
-    interp.exec('''
-    import atexit, subinterpreters
-    inner = subinterpreters.create()
-    inner.exec("import atexit, time; atexit.register(time.sleep, 9999)")
-    {closed}
-    ''')
-    interp.close(timeout=0.2)
-    print('closed', ids())
-"""
-        )
-        assert done.stdout == "closed [0]\n", done.stderr
-        assert "in atexit callback" in done.stderr
-
-    def test_of_what_runs_in_another_interpreter(self, script):
-        done = script.run(
-            SCRIPT_START
-            + """
-    outer = subinterpreters.create()
-    outer.prepare_main(number=interp.id)
-    interp.exec('''
-    import atexit, subinterpreters
-    inner = subinterpreters.create()
-    atexit.register(inner.exec, "while True: pass")
-    ''')
-    outer.exec('''
-    import subinterpreters
-    subinterpreters.Interpreter(number).close(timeout=0.2)
-    print('goes on')
-    ''')
-    print('closed', ids() == [0, outer.id])
-"""
-        )
-        assert done.stdout == "goes on\nclosed True\n", done.stderr
-        assert "in atexit callback" in done.stderr
-
     def test_a_short_function_is_not(self, script):
         out = script.ok(
             SCRIPT_START
@@ -508,20 +468,6 @@ class TestExit:
         assert done.stdout == "ready\nother\n", done.stderr
         assert done.returncode == 0
         assert done.stderr.count("Exception ignored") == 1
-
-    def test_of_what_runs_in_another_interpreter(self, script):
-        done = script.run(
-            SCRIPT_START
-            + """
-    interp.exec('''
-    import atexit, subinterpreters
-    inner = subinterpreters.create()
-    atexit.register(inner.exec, "while True: pass")
-    ''')
-"""
-        )
-        assert done.returncode == 0, done.stderr
-        assert "in atexit callback" in done.stderr
 
     def test_of_a_worker(self, script):
         # The worker ends its interpreter itself; the exit has stopped waiting for it.
