@@ -1,5 +1,5 @@
 """What an interpreter's end runs in other interpreters, or ends in its turn, is
-interrupted as what it runs itself."""
+interrupted as what it runs itself. (The next interrupt may cut the report of one short.)"""
 
 import pytest
 
@@ -35,7 +35,7 @@ def test_timeout_of_what_ends_another(script, closed):
 """
     )
     assert done.stdout == "closed [0]\n", done.stderr
-    assert "in atexit callback" in done.stderr
+    assert "KeyboardInterrupt" in done.stderr
 
 
 def test_timeout_of_what_runs_elsewhere(script):
@@ -54,13 +54,13 @@ def test_timeout_of_what_runs_elsewhere(script):
 """
     )
     assert done.stdout == "goes on\nclosed True\n", done.stderr
-    assert "in atexit callback" in done.stderr
+    assert "KeyboardInterrupt" in done.stderr
 
 
 def test_exit_while_it_runs_elsewhere(script):
     done = script.run(START + RUNS_ELSEWHERE)
     assert done.returncode == 0, done.stderr
-    assert "in atexit callback" in done.stderr
+    assert "SystemExit" in done.stderr
 
 
 def test_exit_while_another_thread_ends_it(script):
