@@ -350,9 +350,9 @@ class InterpreterPoolExecutor(_core._Pool, ThreadPoolExecutor):  # type: ignore[
     max_workers: how many at most; None: as many as there are CPUs for the process, and
     four more as ThreadPoolExecutor has, 32 at most. initializer(*initargs) is called in
     each new worker, after the modules named in preload are imported. A worker that has
-    run max_tasks_per_child tasks, or had nothing to do for idle_timeout seconds, ends; an
-    idle one that has loaded packages as private copies stays, since their memory would.
-    submit() waits while max_pending tasks are queued.
+    run max_tasks_per_child tasks, or had nothing to do for idle_timeout seconds, ends;
+    an idle one that has loaded packages as private copies stays, since their memory
+    would. submit() waits while max_pending tasks are queued.
 
     Functions, arguments and results are copied. An exception has its real type, and an
     ExecutionFailed with the traceback of the other interpreter as its cause, unless it

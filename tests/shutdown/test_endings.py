@@ -394,7 +394,7 @@ class TestInterrupt:
 
 
 class TestTimeout:
-    """Reports are counted by how they begin: a slow one may be interrupted by the next."""
+    """Reports are counted by how they begin: the next interrupt may cut one short."""
 
     @pytest.mark.parametrize("where", WHERE)
     @pytest.mark.parametrize("what", STUCK)

@@ -1,5 +1,5 @@
 """What an interpreter's end runs in other interpreters, or ends in its turn, is
-interrupted as what it runs itself. (The next interrupt may cut the report of one short.)"""
+interrupted as what it runs itself. (The next interrupt may cut a report short.)"""
 
 import pytest
 
