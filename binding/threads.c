@@ -277,6 +277,9 @@ count_left(sipy_interp *interp, PyObject *threading, bool *only_teller)
             tells |= ident == interp->teller;
         }
     }
+    if (list != NULL && !tells) {
+        interp->teller = 0; /* it has left, and a later thread may get its ident */
+    }
     PyErr_Clear(); /* what threading cannot list is left to CPython */
     Py_XDECREF(list);
     *only_teller = tells && count == 1;

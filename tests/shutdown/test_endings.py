@@ -297,6 +297,47 @@ class TestInterrupt:
         )
         assert out == "left\nclosed [0]\n"
 
+    def test_thread_with_the_ident_of_an_earlier_one(self, script):
+        # That of the thread that called what was registered, at an earlier close().
+        out = script.ok(
+            SCRIPT_START
+            + """
+    interp.exec('''
+    import threading
+    told = []
+    threading._register_atexit(lambda: told.append(threading.get_ident()))
+    held = threading.Lock()
+    held.acquire()
+    keeper = threading.Thread(target=held.acquire)
+    keeper.start()
+    ''')
+    try:
+        interp.close(timeout=0.1)
+    except TimeoutError:
+        print('late')
+    interp.exec('''
+    held.release()
+    keeper.join()
+    others = threading.Event()
+    def work():
+        while threading.get_ident() in told:
+            pass
+        others.wait()
+    threads = []
+    while len(threads) < 5 and not (threads and threads[-1].ident in told):
+        threads.append(threading.Thread(target=work))
+        threads[-1].start()
+    others.set()
+    for thread in threads[:-1]:
+        thread.join()
+    threading.Thread(target=threads[-1].join).start()
+    ''')
+    interp.close(interrupt=True)
+    print('closed', ids())
+"""
+        )
+        assert out == "late\nclosed [0]\n"
+
     def test_idle_executor(self, script):
         done = script.run(
             SCRIPT_START
