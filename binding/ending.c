@@ -122,20 +122,18 @@ watch(void *Py_UNUSED(arg))
 static si_status
 look_again(void)
 {
+    si_status status = SI_OK;
     si_mutex_lock(&endings_mu);
-    bool start = !watcher_runs && earliest() != SI_FOREVER;
-    watcher_runs |= start;
+    if (!watcher_runs && earliest() != SI_FOREVER) {
+        /* Inside, so that nobody counts on a thread that does not come to be. */
+        status = si_thread_start(watch, NULL, "endings");
+        watcher_runs = status == SI_OK;
+    }
     si_waiter *w = watcher;
     bool kick = w != NULL && si_waiter_signal(w);
     si_mutex_unlock(&endings_mu);
     if (kick) {
         si_waiter_kick(w);
-    }
-    si_status status = start ? si_thread_start(watch, NULL, "endings") : SI_OK;
-    if (status != SI_OK) {
-        si_mutex_lock(&endings_mu);
-        watcher_runs = false;
-        si_mutex_unlock(&endings_mu);
     }
     return status;
 }
