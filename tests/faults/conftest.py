@@ -1,4 +1,4 @@
-"""The library that makes requests for resources fail."""
+"""The library that makes requests for resources fail, and how a script gets it."""
 
 import pathlib
 import shutil
@@ -11,7 +11,8 @@ SOURCE = pathlib.Path(__file__).with_name("failing.c")
 
 
 @pytest.fixture(scope="session")
-def library(tmp_path_factory):
+def failing(tmp_path_factory):
+    """The environment of such a script: the n-th request is the same in each run."""
     compiler = shutil.which("cc")
     if compiler is None or not sys.platform.startswith("linux"):
         pytest.skip("needs a C compiler and Linux")
@@ -27,4 +28,4 @@ def library(tmp_path_factory):
         "-ldl",
     ]
     subprocess.run(command, check=True)
-    return path
+    return {"LD_PRELOAD": str(path), "PYTHONHASHSEED": "0"}

@@ -441,13 +441,14 @@ fail_nth_object(long n, int spared)
 
 /* --- crashes ------------------------------------------------------------------------- */
 
-static void *creation; /* Py_NewInterpreterFromConfig */
+static void *creation;  /* Py_NewInterpreterFromConfig */
+static void *importing; /* PyImport_ImportModuleLevelObject; NULL: it is no excuse */
 
-/* A crash inside of it is CPython's own, and the process says so by its status. */
+/* A crash inside of them is CPython's own, and the process says so by its status. */
 static void
 crashed(int number)
 {
-    if (is_inside(creation)) {
+    if (is_inside(creation) || (importing != NULL && is_inside(importing))) {
         _exit(77);
     }
     signal(number, SIG_DFL);
@@ -455,11 +456,12 @@ crashed(int number)
 }
 
 void
-tell_crashes(void)
+tell_crashes(int of_imports)
 {
     void *frames[1];
     (void)backtrace(frames, 1); /* loads what it needs */
     creation = dlsym(RTLD_DEFAULT, "Py_NewInterpreterFromConfig");
+    importing = of_imports ? dlsym(RTLD_DEFAULT, "PyImport_ImportModuleLevelObject") : NULL;
     signal(SIGSEGV, crashed);
     signal(SIGABRT, crashed);
     signal(SIGBUS, crashed);

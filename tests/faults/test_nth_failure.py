@@ -216,17 +216,15 @@ SCRIPT = """
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
-def test_requests_of_ours(script, library, name):
-    done = script.run(
-        SCRIPT, "ours", *OPERATIONS[name], env={"LD_PRELOAD": str(library)}
-    )
+def test_requests_of_ours(script, failing, name):
+    done = script.run(SCRIPT, "ours", *OPERATIONS[name], env=failing)
     assert done.returncode == 0, done.stdout + done.stderr
     failures = int(done.stdout.split()[0])
     print(f"{name}: {failures} failures")
     assert (failures == 0) == (name in NO_REQUESTS)
 
 
-def test_no_threads_at_all(script, library):
+def test_no_threads_at_all(script, failing):
     """Not one failure but all: whoever has a worker waits for it, others are told."""
     done = script.run(
         """
@@ -253,7 +251,7 @@ def test_no_threads_at_all(script, library):
         assert other.submit(pow, 2, 3).result() == 8
         assert interp.submit(pow, 2, 3).result() == 8
         """,
-        env={"LD_PRELOAD": str(library)},
+        env=failing,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout == "can't start new thread\n" * 2
@@ -293,13 +291,10 @@ NO_MEMORY = (
 
 
 @pytest.mark.parametrize("name", [n for n in OPERATIONS if n not in ONLY_REQUESTS])
-def test_python_objects(script, library, name):
+def test_python_objects(script, failing, name):
     if (name, sys.version_info[:2]) in CPYTHON_CRASHES:
         pytest.skip("CPython crashes below this, in what it imports or compiles")
-    environment = {"LD_PRELOAD": str(library)}
-    done = script.run(
-        NO_MEMORY, "pythons", *OPERATIONS[name], env=environment, timeout=200
-    )
+    done = script.run(NO_MEMORY, "pythons", *OPERATIONS[name], env=failing, timeout=200)
     innermost = done.stderr.partition("most recent call first):\n")[2].split("\n")[0]
     if done.returncode == -signal.SIGSEGV and "traceback.py" in innermost:
         # In Python code of the standard library: nothing of ours is on that stack.

@@ -159,11 +159,9 @@ def compile_module(tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_import(script, library, compile_module, name):
+def test_import(script, failing, compile_module, name):
     folder, path, copies = compile_module(name)
-    done = script.run(
-        SCRIPT, folder, name, path, copies, *CAUSES, env={"LD_PRELOAD": str(library)}
-    )
+    done = script.run(SCRIPT, folder, name, path, copies, *CAUSES, env=failing)
     assert done.returncode == 0, done.stdout + done.stderr
     refused, survived = map(int, done.stdout.split())
     print(f"{name}: {refused} failures refused the import, {survived} did not")
