@@ -67,18 +67,22 @@ class _Stream(io.TextIOBase):
 
 def _install(pipe: int) -> None:
     """Run in the new interpreter: its streams are the pipe from now on."""
-    streams = []
-    for letter, name in _STREAMS.items():
-        streams.append(_Stream(pipe, letter))
-        setattr(sys, name, streams[-1])
+    own = os.dup(pipe)  # each side closes its own, whoever fails
+    streams = [_Stream(own, letter) for letter in _STREAMS]
 
     def end() -> None:
         for stream, name in zip(streams, _STREAMS.values(), strict=True):
             stream.finish()
             setattr(sys, name, None)
-        os.close(pipe)
+        os.close(own)
 
-    atexit.register(end)
+    try:
+        atexit.register(end)
+    except BaseException:
+        os.close(own)
+        raise
+    for stream, name in zip(streams, _STREAMS.values(), strict=True):
+        setattr(sys, name, stream)
 
 
 def _to_own_streams(tag: str, name: str, line: str) -> None:
@@ -109,8 +113,9 @@ def begin(interp: Interpreter, capture: _Handler | bool) -> None:
         interp.call(_install, write)
     except BaseException:
         os.close(read)
-        os.close(write)
         raise
+    finally:
+        os.close(write)
     thread = threading.Thread(
         target=_relay, args=(read, tag, handler), name=f"capture {tag}", daemon=_in_main
     )
