@@ -292,9 +292,10 @@ needs_copy(const library *found, int depth, char reason[SIPY_MAX_REASON])
     }
     si_elf_image image;
     const char *why;
-    search result = si_elf_open(&image, bytes, (size_t)file.size, &why) == SI_OK
-                        ? image_needs_copy(&image, found, depth, reason)
-                        : ABSENT;
+    search result = ABSENT;
+    if (si_elf_open(&image, bytes, (size_t)file.size, &why) == SI_OK) {
+        result = image_needs_copy(&image, found, depth, reason);
+    }
     munmap(bytes, (size_t)file.size);
     if (result != UNCLEAR) {
         remember(&file, result == FOUND);
