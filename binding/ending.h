@@ -10,7 +10,8 @@
  *            until sipy_ending_shut.
  * Elsewhere  Such code may run something in another interpreter: that is interrupted, too.
  * Locking    A mutex of its own, under which an interrupt is asked for: that takes the
- *            registry's mutex, interp->mu and CPython's of pending calls, and runs no Python.
+ *            registry's mutex, interp->mu and CPython's of pending calls, and runs no
+ *            Python.
  */
 #ifndef SIPY_ENDING_H
 #define SIPY_ENDING_H
