@@ -86,6 +86,16 @@ sipy__enc_hold(sipy_encoder *e)
     return 0;
 }
 
+int
+sipy__enc_begin_late(sipy_encoder *e, PyObject *obj, bool *memo)
+{
+    int known = sipy__enc_memo_late(e, obj, memo);
+    if (known != 0) {
+        return known < 0 ? -1 : 0;
+    }
+    return sipy__enc_hold(e) < 0 ? -1 : 1;
+}
+
 /* ---- the frames, each going on until it meets a container or its end ----
  * -> 1 *next is to be opened, 0 the frame is complete, -1 */
 

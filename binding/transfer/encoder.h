@@ -409,6 +409,11 @@ enc_memo_text(sipy_encoder *e, PyObject *obj, Py_ssize_t size, unsigned *flag)
 int
 sipy__enc_memo_late(sipy_encoder *e, PyObject *obj, bool *memo);
 
+/* The same for one that is about to run Python code; then everything is held.
+ * -> 1 go on | 0 it is known and written | -1 */
+int
+sipy__enc_begin_late(sipy_encoder *e, PyObject *obj, bool *memo);
+
 /* What is known about type, looked at anew once per encoding. -> info | NULL */
 sipy_class_info *
 sipy__class_info(sipy_encoder *e, PyTypeObject *type);

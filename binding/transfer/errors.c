@@ -203,12 +203,9 @@ int
 sipy__enc_exception(sipy_encoder *e, PyObject *obj)
 {
     bool memo;
-    int known = sipy__enc_memo_late(e, obj, &memo);
-    if (known != 0) {
-        return known < 0 ? -1 : 0;
-    }
-    if (sipy__enc_hold(e) < 0) {
-        return -1;
+    int begun = sipy__enc_begin_late(e, obj, &memo);
+    if (begun <= 0) {
+        return begun;
     }
     const enc_frame *outer = e->depth == 0 ? NULL : &e->frames[e->depth - 1];
     if (outer == NULL && (e->flags & SIPY_FAILED)) {

@@ -277,12 +277,9 @@ int
 sipy__enc_reduce(sipy_encoder *e, PyObject *obj)
 {
     bool memo;
-    int known = sipy__enc_memo_late(e, obj, &memo);
-    if (known != 0) {
-        return known < 0 ? -1 : 0;
-    }
-    if (sipy__enc_hold(e) < 0) {
-        return -1;
+    int begun = sipy__enc_begin_late(e, obj, &memo);
+    if (begun <= 0) {
+        return begun;
     }
     PyObject *reduced = reduce(e, obj);
     if (reduced == NULL) {
