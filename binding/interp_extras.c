@@ -29,6 +29,31 @@ sipy_interpreter_exit(PyObject *op, PyObject *Py_UNUSED(args))
     return closed;
 }
 
+/* Waits for the last lines of the closed interpreter if they are captured here.
+ * -> 0 | -1 with the exception of a signal handler */
+static int
+await_captured(int64_t id, int64_t deadline_ns)
+{
+    PyObject *name = PyUnicode_InternFromString("subinterpreters._capture");
+    PyObject *capture = name == NULL ? NULL : PyImport_GetModule(name);
+    Py_XDECREF(name);
+    if (capture == NULL) {
+        return PyErr_Occurred() ? -1 : 0;
+    }
+    PyObject *left = Py_NewRef(Py_None);
+    if (deadline_ns != SI_FOREVER) {
+        int64_t ns = deadline_ns - si_now_ns();
+        Py_SETREF(left, PyFloat_FromDouble(ns > 0 ? (double)ns / 1e9 : 0.0));
+    }
+    PyObject *done =
+        left == NULL ? NULL
+                     : PyObject_CallMethod(capture, "finish", "LO", (long long)id, left);
+    Py_XDECREF(left);
+    Py_XDECREF(done);
+    Py_DECREF(capture);
+    return done == NULL ? -1 : 0;
+}
+
 PyObject *
 sipy_interpreter_close(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
                        PyObject *kwnames)
@@ -53,6 +78,9 @@ sipy_interpreter_close(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     }
     if (self->tasks != NULL) {
         sipy_pool_break(self->tasks, NULL, "the interpreter was closed");
+    }
+    if (await_captured(self->id, how.deadline_ns) < 0) {
+        return NULL;
     }
     Py_RETURN_NONE;
 }

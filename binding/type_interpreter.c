@@ -431,7 +431,8 @@ PyDoc_STRVAR(
     "seconds it waits for what runs, with interrupt after raising KeyboardInterrupt "
     "there;\n"
     "when the time is over it raises TimeoutError and the interpreter can be used again.\n"
-    "What its end runs then, once begun, is interrupted.");
+    "What its end runs then, once begun, is interrupted. If create(capture=) was called\n"
+    "here, it returns when the last line has been handled, or after 5 seconds.");
 PyDoc_STRVAR(
     prepare_main_doc,
     "prepare_main($self, ns=None, /, **kwargs)\n--\n\n"

@@ -1,7 +1,8 @@
 """Routing what an interpreter prints to the one that created it: ``create(capture=)``.
 
 There is a pipe per interpreter, and a thread here that reads it until the interpreter
-ends. A pipe and not a queue: what an interpreter has put into a queue goes with it.
+ends. A pipe and not a queue: what an interpreter has put into a queue goes with it. The
+end is a mark in the pipe: a process that was forked meanwhile keeps the pipe open.
 """
 
 from __future__ import annotations
@@ -21,11 +22,12 @@ from . import _core
 if TYPE_CHECKING:
     from ._core import Interpreter
 
-_PATIENCE = 5.0  # seconds that the exit waits for what still runs there
+_PATIENCE = 5.0  # seconds that close() and the exit wait for what still runs
 _STREAMS = {b"o": "stdout", b"e": "stderr"}
+_END = b".\n"
 
 _Handler = Callable[[str, str, str], object]
-_relays: list[tuple[weakref.ref[Interpreter], threading.Thread]] = []
+_relays: dict[int, tuple[weakref.ref[Interpreter], threading.Thread]] = {}  # by id
 
 
 class _Stream(io.TextIOBase):
@@ -47,17 +49,20 @@ class _Stream(io.TextIOBase):
         if not isinstance(text, str):
             raise TypeError(f"write() argument must be str, not {type(text).__name__}")
         with self._lock:
+            if self.closed:
+                raise ValueError("I/O operation on closed file.")
             *lines, self._rest = (self._rest + text).split("\n")
             for line in lines:
                 self._send(line)
         return len(text)
 
-    def finish(self) -> None:
+    def close(self) -> None:
         """Send what is left of a line."""
         with self._lock:
-            if self._rest:
-                self._send(self._rest)
-                self._rest = ""
+            rest = "" if self.closed else self._rest
+            super().close()
+            if rest:
+                self._send(rest)
 
     def _send(self, line: str) -> None:
         data = self._letter + line.encode(self.encoding, self.errors) + b"\n"
@@ -72,8 +77,11 @@ def _install(pipe: int) -> None:
 
     def end() -> None:
         for stream, name in zip(streams, _STREAMS.values(), strict=True):
-            stream.finish()
             setattr(sys, name, None)
+            with contextlib.suppress(BrokenPipeError):  # nobody reads it
+                stream.close()
+        with contextlib.suppress(BrokenPipeError):
+            os.write(own, _END)
         os.close(own)
 
     try:
@@ -94,7 +102,9 @@ def _to_own_streams(tag: str, name: str, line: str) -> None:
 
 def _relay(pipe: int, tag: str, handler: _Handler) -> None:
     with open(pipe, "rb") as lines:
-        for line in lines:
+        for line in iter(lines.readline, _END):
+            if not line:
+                return  # it ended without its atexit functions
             text = line[1:].removesuffix(b"\n").decode(_Stream.encoding, _Stream.errors)
             try:
                 handler(tag, _STREAMS[line[:1]], text)
@@ -124,18 +134,33 @@ def begin(interp: Interpreter, capture: _Handler | bool) -> None:
     except RuntimeError:  # there is no thread
         os.close(read)
         raise
-    _relays[:] = [relay for relay in _relays if relay[1].is_alive()]
-    _relays.append((weakref.ref(interp), thread))
+    for ident, relay in _relays.copy().items():
+        if not relay[1].is_alive():
+            _relays.pop(ident, None)
+    _relays[interp.id] = weakref.ref(interp), thread
+
+
+def finish(ident: int, timeout: float | None) -> None:
+    """Wait for the last lines of an interpreter that has been closed.
+
+    For *timeout* seconds, and no longer than ``_PATIENCE``: what handles the lines may
+    wait for the caller.
+    """
+    relay = _relays.get(ident)
+    if relay is not None and relay[1] is not threading.current_thread():
+        relay[1].join(_PATIENCE if timeout is None else min(timeout, _PATIENCE))
 
 
 def _end_all() -> None:
     """Close what is captured and wait for the last lines."""
-    for reference, _ in _relays:
+    relays = list(_relays.values())
+    _relays.clear()  # close() has nothing to wait for
+    for reference, _ in relays:
         interp = reference()
         if interp is not None:
             with contextlib.suppress(_core.InterpreterError, TimeoutError):
                 interp.close(interrupt=True, timeout=_PATIENCE)
-    for _, thread in _relays:
+    for _, thread in relays:
         thread.join(_PATIENCE)
 
 

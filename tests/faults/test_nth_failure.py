@@ -19,6 +19,12 @@ OPERATIONS = {
         "interp.exec('import subinterpreters; subinterpreters.create().close()')",
         "",
     ),
+    "create_with_capture": (
+        "lines = []; keep = lambda name, stream, line: lines.append((stream, line))",
+        "with subinterpreters.create(capture=keep) as captured:"
+        " captured.exec('print(1)')\nassert lines == [('stdout', '1')], lines",
+        "",
+    ),
     "close": (
         "victim = subinterpreters.create(); victim.exec('import threading')",
         "victim.close()",
@@ -258,10 +264,17 @@ def test_no_threads_at_all(script, failing):
 
 
 # Those that run Python code of CPython that does not survive this: os.fork() goes on
-# without the functions that were to be called before, threading and asyncio leave
-# threads and event loops that are half made.
+# without the functions that were to be called before, threading (which captures use)
+# and asyncio leave threads and event loops that are half made.
 CPYTHON_CRASHES = {("call_that_fails", (3, 15))}
-ONLY_REQUESTS = {"fork", "call_in_thread", "a_new_thread", "call_async", "get_async"}
+ONLY_REQUESTS = {
+    "fork",
+    "create_with_capture",
+    "call_in_thread",
+    "a_new_thread",
+    "call_async",
+    "get_async",
+}
 
 NO_MEMORY = (
     """

@@ -1,6 +1,7 @@
 """create(capture=): what an interpreter prints comes out in the one that created it."""
 
 import queue
+import threading
 
 import pytest
 import subinterpreters
@@ -40,6 +41,94 @@ def test_the_rest_of_a_line_comes_with_the_end(captured):
     interp.exec("print('no newline', end='')")
     interp.close()
     assert following() == ("worker", "stdout", "no newline")
+
+
+def test_close_waits_for_the_last_line():
+    lines = []
+    gate = threading.Event()
+
+    def keep(*line):
+        gate.wait(LIMIT)
+        lines.append(line[2])
+
+    with subinterpreters.create(capture=keep) as interp:
+        interp.exec("for n in range(100): print(n)")
+        threading.Thread(target=gate.set).start()
+    assert lines == [str(n) for n in range(100)]
+
+
+def test_close_waits_no_longer_than_its_timeout():
+    gate = threading.Event()
+    interp = subinterpreters.create(capture=lambda *line: gate.wait())
+    interp.exec("print(1)")
+    interp.close(timeout=1)  # does not return otherwise: what follows opens the gate
+    gate.set()
+
+
+def test_close_by_what_handles_the_lines():
+    closed = queue.Queue()
+
+    def close(name, stream, line):
+        interp.close(timeout=LIMIT)
+        closed.put(line)
+
+    interp = subinterpreters.create(capture=close)
+    interp.exec("print('enough')")
+    assert closed.get(timeout=LIMIT) == "enough"
+
+
+def test_the_end_comes_although_a_forked_process_lives(script):
+    """It has the pipe, too. close() would give up waiting, with one thread left."""
+    out = script.ok(
+        """
+        import os, subinterpreters, threading
+        interp = subinterpreters.create(capture=lambda *line: print(*line[1:]))
+        ours, its = os.pipe()
+        threads = threading.active_count()
+        pid = os.fork()
+        if pid == 0:
+            os.close(its)
+            os.read(ours, 1)
+            os._exit(0)
+        os.close(ours)
+        interp.exec("print('eggs')")
+        interp.close()
+        print(threads, threading.active_count())
+        os.close(its)
+        os.waitpid(pid, 0)
+        """,
+        options=("-W", "ignore"),  # forking with threads
+    )
+    assert out == "stdout eggs\n2 1\n"
+
+
+def test_writing_to_a_stream_that_has_ended(script):
+    """Its descriptor may be somebody else's by then."""
+    done = script.run(
+        '''
+        import subinterpreters
+        lines = []
+        interp = subinterpreters.create(capture=lambda *line: lines.append(line[2]))
+        interp.exec("""
+        import sys
+        class Late:
+            def __init__(self):
+                self.stream = sys.stdout
+            def __del__(self):
+                try:
+                    self.stream.write('late\\\\n')
+                except ValueError as error:
+                    sys.__stdout__.write(f'{error}\\\\n')
+                    sys.__stdout__.flush()
+        late = Late()
+        print('before')
+        """)
+        interp.close()
+        print(lines)
+        '''
+    )
+    assert done.stderr == ""
+    assert done.stdout == "I/O operation on closed file.\n['before']\n"
 
 
 def test_any_text(captured):
