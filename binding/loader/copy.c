@@ -275,9 +275,8 @@ drop_initial_values(const sipy_copy *copy, int image_fd, const si_elf_image *ima
 }
 
 static int
-open_flags(sipy_copy *copy)
+open_flags(sipy_copy *copy, int flags)
 {
-    int flags = sipy_compat_dlopen_flags();
     copy->global = (flags & RTLD_GLOBAL) != 0;
     return (flags & ~(RTLD_GLOBAL | RTLD_LAZY)) | RTLD_NOW;
 }
@@ -338,7 +337,7 @@ plan_copy(prepared *p, const sipy_needed *needed, const char **why)
                             .extra_needed = extra,
                             .extra_needed_count = count,
                             .origin = origin};
-        plan.redirects = sipy_redirects(&plan.redirect_count);
+        plan.redirects = sipy_redirects(p->copy, &plan.redirect_count);
         status = si_elf_patch_init(&p->patch, &p->image, &plan, why);
     }
     si_free(extra);
@@ -475,9 +474,9 @@ sipy_copy_open(sipy_copy *copy, char reason[SIPY_MAX_REASON])
 
 /* Loads the one whose descriptor all others hang on; the linker follows the names. */
 static int
-load_batch(sipy_batch *batch, sipy_copy *top, char reason[SIPY_MAX_REASON])
+load_batch(sipy_batch *batch, sipy_copy *top, int flags, char reason[SIPY_MAX_REASON])
 {
-    top->handle = dlopen(top->image_path, open_flags(top));
+    top->handle = dlopen(top->image_path, open_flags(top, flags));
     if (top->handle == NULL) {
         explain_dlerror(batch, top, reason);
         return -1;
@@ -518,11 +517,11 @@ batch_fini(sipy_batch *batch)
 
 sipy_copy *
 sipy_copy_load(sipy_loader *loader, int fd, const sipy_file_id *file, const char *path,
-               const char *label, char reason[SIPY_MAX_REASON])
+               const char *label, int flags, char reason[SIPY_MAX_REASON])
 {
     sipy_batch batch = {.loader = loader};
     sipy_copy *copy = sipy_batch_add(&batch, fd, file, path, label, reason);
-    if (copy != NULL && load_batch(&batch, copy, reason) != 0) {
+    if (copy != NULL && load_batch(&batch, copy, flags, reason) != 0) {
         copy = NULL;
     }
     batch_fini(&batch);

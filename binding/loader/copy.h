@@ -88,11 +88,12 @@ sipy_copy *
 sipy_copy_find(sipy_loader *loader, const sipy_file_id *file);
 
 /* Makes and loads a private copy of the library that fd is open on, and before it of
- * the libraries it needs that use Python. Keeps fd open. [home], holds the GIL.
+ * the libraries it needs that use Python. flags are those of dlopen. Keeps fd open.
+ * [home], holds the GIL.
  * -> copy, owned by the loader; or NULL with the cause in reason, no exception set */
 sipy_copy *
 sipy_copy_load(sipy_loader *loader, int fd, const sipy_file_id *file, const char *path,
-               const char *label, char reason[SIPY_MAX_REASON]);
+               const char *label, int flags, char reason[SIPY_MAX_REASON]);
 
 /* Sees to it that the copy has its handle: one that was loaded because another needs it may
  * lack it. [home] -> 0 | -1 with the cause in reason */
@@ -218,9 +219,26 @@ sipy_tss_get(Py_tss_t *key);
 int
 sipy_tss_set(Py_tss_t *key, void *value);
 
-/* The calls that copies make to us instead of CPython. The table never changes. */
+/* PyGILState_Ensure and _Release for code of the copy. Any thread, attached or not. */
+int
+sipy_gilstate_ensure(sipy_copy *copy);
+void
+sipy_gilstate_release(int state, sipy_copy *copy);
+
+/* Whether the copy's code opens libraries for Python code that names them. */
+bool
+sipy_opens_libraries(const sipy_copy *copy);
+
+/* dlopen and dlerror for such a copy. A thread of its interpreter, attached or not. */
+void *
+sipy_open_library(const char *path, int flags, sipy_copy *opener);
+char *
+sipy_open_error(sipy_copy *opener);
+
+/* The calls that the copy makes to us instead of CPython or the system, one table for all
+ * copies of a kind. */
 struct si_elf_redirect;
 const struct si_elf_redirect *
-sipy_redirects(size_t *count);
+sipy_redirects(const sipy_copy *copy, size_t *count);
 
 #endif /* SIPY_LOADER_COPY_H */

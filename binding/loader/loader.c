@@ -165,7 +165,8 @@ load_copy(request *r, bool unsure)
         if (label == NULL) {
             return NULL;
         }
-        copy = sipy_copy_load(r->loader, r->fd, &r->file, r->file_path, label, reason);
+        copy = sipy_copy_load(r->loader, r->fd, &r->file, r->file_path, label,
+                              sipy_compat_dlopen_flags(), reason);
     }
     if (copy == NULL || sipy_copy_open(copy, reason) != 0) {
         sipy_import_error(r->name, r->path, reason);

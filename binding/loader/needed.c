@@ -369,3 +369,25 @@ sipy_needed_fini(sipy_needed *needed)
     needed->renames = NULL;
     needed->count = 0;
 }
+
+/* Whether a folder of the path is one that packages are installed in. */
+static bool
+is_of_a_package(const char *path)
+{
+    return strstr(path, "/site-packages/") != NULL ||
+           strstr(path, "/dist-packages/") != NULL;
+}
+
+int
+sipy_needed_when_opened(int fd, const char *path, char reason[SIPY_MAX_REASON])
+{
+    const char *base = strrchr(path, '/') + 1;
+    if (is_of_a_package(path) && !is_listed(base, thread_safe, COUNT(thread_safe))) {
+        return 1;
+    }
+    char *own = sipy_duplicate(path);
+    library found = {.path = own, .fd = fd};
+    search result = own != NULL ? needs_copy(&found, 0, reason) : no_memory(reason);
+    si_free(own);
+    return result == UNCLEAR ? -1 : result == FOUND;
+}

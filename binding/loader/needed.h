@@ -22,6 +22,11 @@ int
 sipy_needed_init(sipy_needed *needed, sipy_batch *batch, const sipy_copy *copy,
                  const si_elf_image *image, char reason[SIPY_MAX_REASON]);
 
+/* Whether the library at that absolute path, which is open on fd, is to be copied where
+ * code opens it by the path. Any thread. -> 1, 0 | -1 with the cause in reason */
+int
+sipy_needed_when_opened(int fd, const char *path, char reason[SIPY_MAX_REASON]);
+
 void
 sipy_needed_fini(sipy_needed *needed);
 

@@ -155,8 +155,8 @@ own_thread_state(const sipy_loader *loader)
     return belongs(loader, last) ? last : NULL;
 }
 
-static int
-gilstate_ensure(sipy_copy *copy)
+int
+sipy_gilstate_ensure(sipy_copy *copy)
 {
     sipy_loader *loader = copy->loader;
     PyThreadState *current = sipy_compat_current();
@@ -223,8 +223,8 @@ end_visit(visit *v)
     si_free(v);
 }
 
-static void
-gilstate_release(int state, sipy_copy *copy)
+void
+sipy_gilstate_release(int state, sipy_copy *copy)
 {
     PyThreadState *current = sipy_compat_current();
     if (!belongs(copy->loader, current)) {
@@ -306,9 +306,9 @@ view_from_main(sipy_copy *copy)
     if (si_load_acquire(&copy->loader->ended)) {
         return NULL;
     }
-    int state = gilstate_ensure(copy);
+    int state = sipy_gilstate_ensure(copy);
     void *view = sipy_compat_view_of_current();
-    gilstate_release(state, copy);
+    sipy_gilstate_release(state, copy);
     return view;
 }
 
@@ -407,11 +407,11 @@ address_info(const void *address, Dl_info *info, sipy_copy *copy)
 #define REDIRECT(symbol, function, argument) {symbol, (uintptr_t)(function), argument}
 
 const si_elf_redirect *
-sipy_redirects(size_t *count)
+sipy_redirects(const sipy_copy *copy, size_t *count)
 {
     static const si_elf_redirect table[] = {
-        REDIRECT("PyGILState_Ensure", gilstate_ensure, 0),
-        REDIRECT("PyGILState_Release", gilstate_release, 1),
+        REDIRECT("PyGILState_Ensure", sipy_gilstate_ensure, 0),
+        REDIRECT("PyGILState_Release", sipy_gilstate_release, 1),
         REDIRECT("PyGILState_GetThisThreadState", gilstate_this_thread, 0),
         REDIRECT("PyGILState_Check", gilstate_check, 0),
         REDIRECT("PyThreadState_New", thread_state_new, 1),
@@ -443,7 +443,9 @@ sipy_redirects(size_t *count)
         REDIRECT("PyModule_FromDefAndSpec2", module_from_def, 3),
         REDIRECT("PyModule_FromSlotsAndSpec", module_from_slots, 2),
         REDIRECT("dladdr", address_info, 2),
+        REDIRECT("dlopen", sipy_open_library, 2), /* these two for some */
+        REDIRECT("dlerror", sipy_open_error, 0),
     };
-    *count = sizeof table / sizeof *table;
+    *count = sizeof table / sizeof *table - (sipy_opens_libraries(copy) ? 0 : 2);
     return table;
 }

@@ -441,10 +441,4 @@ result = (m.getall("A"), list(m.popall("b")), multidict.MultiDictProxy(multidict
 """,
 }
 
-#: What does not work, and why.
-LIMITED: dict[str, str] = {
-    "numba": "its compiler, which is loaded through ctypes, keeps one table of symbols "
-    "for the process: the interpreter that imports numba last owns it",
-}
-
 ALL: dict[str, str] = {**REQUIRED, **MORE}

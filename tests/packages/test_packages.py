@@ -33,11 +33,7 @@ def is_installed(package):
 sys.path.insert(0, str(WORKER.parent))
 catalogue = importlib.import_module("catalogue")
 sys.path.pop(0)
-INSTALLED = [
-    package
-    for package in catalogue.ALL
-    if is_installed(package) and package not in catalogue.LIMITED
-]
+INSTALLED = [package for package in catalogue.ALL if is_installed(package)]
 packages = pytest.mark.parametrize("package", INSTALLED)
 
 

@@ -1,0 +1,249 @@
+"""Libraries that code opens by path: those of packages are each interpreter's own."""
+
+import textwrap
+
+import pytest
+
+COUNTER = """
+__attribute__((visibility("default"))) int
+count(void)
+{
+    static int counter;
+    return ++counter;
+}
+"""
+
+USES_PYTHON = (
+    """
+#include <Python.h>
+__attribute__((visibility("default"))) PyObject *
+none(void)
+{
+    Py_RETURN_NONE;
+}
+"""
+    + COUNTER
+)
+
+NEEDS_COUNTER = """
+int count(void);
+__attribute__((visibility("default"))) int
+count_there(void)
+{
+    return count();
+}
+"""
+
+
+@pytest.fixture
+def library(tmp_path, compile_c):
+    """library(name, source, *options): the path of such a library in folder `name`."""
+
+    def library(folder, source=COUNTER, *options, name="libcounter.so"):
+        (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+        file = tmp_path / "library.c"
+        file.write_text(source)
+        compile_c(file, tmp_path / folder / name, *options)
+        return tmp_path / folder / name
+
+    return library
+
+
+def in_two(script, source, *args, create="", **options):
+    """What *source* prints in two interpreters, which are alive together."""
+    text = f"""
+    import subinterpreters, sys
+    both = [subinterpreters.create({create}) for _ in range(2)]
+    for interp in both:
+        interp.prepare_main(args=tuple(sys.argv[1:]))
+        interp.exec({textwrap.dedent(source)!r})
+    for interp in both:
+        interp.close()
+    """
+    return script.ok(text, *args, **options).splitlines()
+
+
+COUNT_TWICE = """
+import ctypes
+print(*(ctypes.CDLL(args[0]).count() for _ in range(2)))
+"""
+
+
+@pytest.mark.parametrize("folder", ["site-packages/p", "lib/dist-packages/p/q"])
+def test_one_of_a_package(script, library, folder):
+    assert in_two(script, COUNT_TWICE, library(folder)) == ["1 2", "1 2"]
+
+
+def test_one_of_no_package_is_shared(script, library):
+    assert in_two(script, COUNT_TWICE, library("elsewhere")) == ["1 2", "3 4"]
+
+
+def test_one_that_uses_python(script, library):
+    path = library("elsewhere", USES_PYTHON)
+    assert in_two(script, COUNT_TWICE, path) == ["1 2", "1 2"]
+
+
+def test_with_cpythons_rule_it_is_shared(script, library):
+    path = library("site-packages")
+    import_ctypes = """
+    try:
+        import ctypes
+    except ImportError:  # 3.12
+        print("refused")
+    else:
+        print(*(ctypes.CDLL(args[0]).count() for _ in range(2)))
+    """
+    lines = in_two(script, import_ctypes, path, create="extensions='declared'")
+    assert lines in (["1 2", "3 4"], ["refused"] * 2)
+
+
+def test_the_main_interpreter_has_the_library_itself(script, library):
+    out = script.ok(
+        """
+        import ctypes, subinterpreters, sys
+        here = ctypes.CDLL(sys.argv[1])
+        here.count()
+        with subinterpreters.create() as interp:
+            interp.prepare_main(path=sys.argv[1])
+            interp.exec('import ctypes; print(ctypes.CDLL(path).count())')
+        print(here.count())
+        """,
+        library("site-packages"),
+    )
+    assert out == "1\n2\n"
+
+
+def test_a_relative_path_and_a_link(script, library, tmp_path):
+    path = library("site-packages/p")
+    (tmp_path / "link.so").symlink_to(path)
+    opened = """
+    import ctypes
+    for name in args:
+        print(ctypes.CDLL(name).count())
+    """
+    names = ["./site-packages/p/libcounter.so", "./link.so"]
+    assert in_two(script, opened, *names) == ["1", "2"] * 2
+
+
+def test_closed_by_one_user_and_used_by_another(script, library):
+    opened = """
+    import ctypes, _ctypes
+    first, second = ctypes.CDLL(args[0]), ctypes.CDLL(args[0])
+    assert first._handle == second._handle
+    _ctypes.dlclose(first._handle)
+    _ctypes.dlclose(ctypes.CDLL(args[0])._handle)
+    print(second.count(), ctypes.CDLL(args[0]).count())
+    """
+    assert in_two(script, opened, library("site-packages")) == ["1 2"] * 2
+
+
+def test_what_it_needs_is_found_beside_it(script, library):
+    needed = library("site-packages/libs")
+    options = [f"-L{needed.parent}", "-lcounter", "-Wl,-rpath,$ORIGIN/libs"]
+    path = library("site-packages", NEEDS_COUNTER, *options, name="libtop.so")
+    opened = """
+    import ctypes
+    print(ctypes.CDLL(args[0]).count_there(), ctypes.CDLL(args[1]).count())
+    """
+    assert in_two(script, opened, path, needed) == ["1 2"] * 2
+
+
+def test_rtld_global(script, library):
+    """Those opened later find its symbols, whatever they are linked to."""
+    first = library("site-packages")
+    second = library("site-packages", NEEDS_COUNTER, name="libsecond.so")
+    opened = """
+    import ctypes
+    try:
+        ctypes.CDLL(args[1])
+    except OSError as error:
+        print("undefined symbol: count" in str(error))
+    own = ctypes.CDLL(args[0], ctypes.RTLD_GLOBAL)
+    print(own.count(), ctypes.CDLL(args[1]).count_there())
+    """
+    assert in_two(script, opened, first, second) == ["True", "1 2"] * 2
+
+
+def test_a_module_s_library(script, modules):
+    """What an extension module needs and what is opened by path is one library."""
+    opened = """
+    import sys
+    sys.path.insert(0, args[0])
+    from samples import one
+    import ctypes
+    share = ctypes.PyDLL(args[1]).helper_shared
+    share.argtypes, share.restype = [ctypes.py_object], ctypes.py_object
+    print(one.shared("a"), share("b"), one.shared("c"))
+    """
+    path = modules / "samples" / "beside" / "libsamplehelper.so"
+    assert in_two(script, opened, modules, path) == ["None a b"] * 2
+
+
+REFUSED = """
+import ctypes
+for path in args:
+    try:
+        ctypes.CDLL(path)
+    except OSError as error:
+        print(error)
+print(ctypes.CDLL(None).getpid() > 0)
+"""
+
+
+def test_damaged_missing_and_foreign(script, library):
+    whole = library("site-packages")
+    damaged = whole.with_name("damaged.so")
+    damaged.write_bytes(whole.read_bytes()[:1000])
+    missing = whole.with_name("missing.so")
+    text = whole.with_name("text.so")
+    text.write_text("no library")
+    names = [damaged, missing, text, whole.parent]
+    lines = in_two(script, REFUSED, *names)
+    assert lines[:5] == lines[5:]
+    assert lines[0].startswith(f"{damaged}: ")
+    assert lines[1] == (
+        f"{missing}: cannot open shared object file: No such file or directory"
+    )
+    assert lines[2].startswith(f"{text}: ")
+    assert str(whole.parent) in lines[3]
+    assert lines[4] == "True"
+
+
+def test_an_error_is_told_once(script, library):
+    """The next one of the system's is not hidden by ours."""
+    whole = library("site-packages")
+    damaged = whole.with_name("damaged.so")
+    damaged.write_bytes(b"\x7fELF")
+    opened = """
+    import ctypes
+    for name in args[0], "libnowhere.so.9":
+        try:
+            ctypes.CDLL(name)
+        except OSError as error:
+            print(error)
+    try:
+        ctypes.CDLL(args[1]).nothing
+    except AttributeError as error:
+        print(error)
+    """
+    lines = in_two(script, opened, damaged, whole)
+    assert lines[0].startswith(f"{damaged}: ")
+    assert lines[1].startswith("libnowhere.so.9: ")
+    assert lines[2] == f"{whole}: undefined symbol: nothing"
+
+
+def test_replaced_on_disk(script, library):
+    """A new file is a new library, as for the dynamic linker."""
+    path = library("site-packages")
+    other = library("site-packages", COUNTER.replace("++counter", "100 + ++counter"),
+                    name="other.so")  # fmt: skip
+    opened = """
+    import ctypes, os, shutil
+    print(ctypes.CDLL(args[0]).count(), end=" ")
+    shutil.copy(args[1], args[0] + ".new")
+    os.replace(args[0] + ".new", args[0])
+    print(ctypes.CDLL(args[0]).count())
+    """
+    first, second = in_two(script, opened, path, other)
+    assert first == "1 101"
+    assert second == "101 101"
