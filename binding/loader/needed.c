@@ -386,8 +386,12 @@ sipy_needed_when_opened(int fd, const char *path, char reason[SIPY_MAX_REASON])
         return 1;
     }
     char *own = sipy_duplicate(path);
+    if (own == NULL) {
+        (void)no_memory(reason);
+        return -1;
+    }
     library found = {.path = own, .fd = fd};
-    search result = own != NULL ? needs_copy(&found, 0, reason) : no_memory(reason);
+    search result = needs_copy(&found, 0, reason);
     si_free(own);
     return result == UNCLEAR ? -1 : result == FOUND;
 }
