@@ -96,10 +96,10 @@ start(model_thread *t, void (*run)(void))
 {
     char *stack = t->stack != NULL ? t->stack : malloc(STACK_SIZE);
     *t = (model_thread){.stack = stack, .run = run};
-    if (stack == NULL || getcontext(&t->context) != 0) {
+    if (t->stack == NULL || getcontext(&t->context) != 0) {
         abort();
     }
-    t->context.uc_stack.ss_sp = stack;
+    t->context.uc_stack.ss_sp = t->stack;
     t->context.uc_stack.ss_size = STACK_SIZE;
     t->context.uc_link = NULL;
     makecontext(&t->context, thread_main, 0);
