@@ -1,8 +1,11 @@
-/* builtin.c — two modules of CPython itself that packages use and that are tied to the
- * main interpreter.
+/* builtin.c — modules of CPython itself that packages use and that are tied to the main
+ * interpreter.
  *
  * faulthandler does not declare support, because it keeps one handler for the process.
  * What it only reads works anywhere; what sets the handler says whose it is.
+ *
+ * _tracemalloc does not either: it traces all interpreters into one table, whose file
+ * names are objects of whoever allocated. A module that traces nothing stands for it.
  *
  * signal.set_wakeup_fd refuses to work outside the main interpreter. An interpreter's
  * main thread never gets a signal there, so the descriptor is recorded and returned, and
@@ -77,6 +80,93 @@ create_unchecked(PyObject *original, PyObject *spec)
     return module;
 }
 
+/* --- _tracemalloc ------------------------------------------------------------------ */
+
+static PyObject *
+start_tracing(PyObject *self, PyObject *args)
+{
+    (void)self;
+    (void)args;
+    PyErr_SetString(PyExc_RuntimeError,
+                    "tracemalloc.start() works only in the main "
+                    "interpreter: there is one tracer for the process");
+    return NULL;
+}
+
+static PyObject *
+trace_nothing(PyObject *self, PyObject *args)
+{
+    (void)self;
+    (void)args;
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+is_tracing(PyObject *self, PyObject *args)
+{
+    (void)self;
+    (void)args;
+    Py_RETURN_FALSE;
+}
+
+static PyObject *
+no_traces(PyObject *self, PyObject *args)
+{
+    (void)self;
+    (void)args;
+    return PyList_New(0);
+}
+
+static PyObject *
+limit_of_one(PyObject *self, PyObject *args)
+{
+    (void)self;
+    (void)args;
+    return PyLong_FromLong(1); /* CPython's answer before start() */
+}
+
+static PyObject *
+no_memory_of_its_own(PyObject *self, PyObject *args)
+{
+    (void)self;
+    (void)args;
+    return PyLong_FromLong(0);
+}
+
+static PyObject *
+nothing_traced(PyObject *self, PyObject *args)
+{
+    (void)self;
+    (void)args;
+    return Py_BuildValue("(ii)", 0, 0);
+}
+
+static PyMethodDef tracing_methods[] = {
+    {"start", start_tracing, METH_VARARGS,
+     "start(nframe=1, /)\n--\n\nRaise RuntimeError: only the main interpreter can."},
+    {"stop", trace_nothing, METH_NOARGS, NULL},
+    {"clear_traces", trace_nothing, METH_NOARGS, NULL},
+    {"reset_peak", trace_nothing, METH_NOARGS, NULL},
+    {"is_tracing", is_tracing, METH_NOARGS, NULL},
+    {"get_traceback_limit", limit_of_one, METH_NOARGS, NULL},
+    {"get_traced_memory", nothing_traced, METH_NOARGS, NULL},
+    {"get_tracemalloc_memory", no_memory_of_its_own, METH_NOARGS, NULL},
+    {"_get_object_traceback", trace_nothing, METH_O, NULL},
+    {"_get_traces", no_traces, METH_NOARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+/* -> new module | NULL with an exception */
+static PyObject *
+create_tracing(void)
+{
+    PyObject *module = PyModule_New("_tracemalloc");
+    if (module != NULL && PyModule_AddFunctions(module, tracing_methods) < 0) {
+        Py_CLEAR(module);
+    }
+    return module;
+}
+
 /* --- signal ------------------------------------------------------------------------ */
 
 static PyObject *
@@ -112,6 +202,12 @@ replace_wakeup(PyObject *module, PyObject *capsule)
 
 /* --- the hook ---------------------------------------------------------------------- */
 
+static bool
+is_named(PyObject *name, const char *text)
+{
+    return PyUnicode_Check(name) && PyUnicode_CompareWithASCIIString(name, text) == 0;
+}
+
 /* self is (CPython's create_builtin, the capsule of the loader). */
 static PyObject *
 create_builtin(PyObject *self, PyObject *spec)
@@ -121,10 +217,13 @@ create_builtin(PyObject *self, PyObject *spec)
     if (name == NULL) {
         return NULL;
     }
-    bool is_text = PyUnicode_Check(name);
-    bool faults = is_text && PyUnicode_CompareWithASCIIString(name, "faulthandler") == 0;
-    bool signals = is_text && PyUnicode_CompareWithASCIIString(name, "_signal") == 0;
+    bool faults = is_named(name, "faulthandler");
+    bool signals = is_named(name, "_signal");
+    bool traces = is_named(name, "_tracemalloc");
     Py_DECREF(name);
+    if (traces) {
+        return create_tracing();
+    }
     PyObject *module =
         faults ? create_unchecked(original, spec) : PyObject_CallOneArg(original, spec);
     if (module != NULL && faults && replace_setters(module) < 0) {

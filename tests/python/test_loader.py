@@ -1,5 +1,6 @@
 """Extension modules that CPython refuses outside the main interpreter."""
 
+import _tracemalloc
 import pathlib
 import sys
 import sysconfig
@@ -283,6 +284,26 @@ def test_global_symbols_stay_in_their_interpreter(
         result = [user.count(), user.count()]"""
     assert ask(interp, source) == [1, 2]
     assert ask(other, source) == [1, 2]
+
+
+def test_tracemalloc_can_be_imported(ask, interp):
+    """CPython's has one table for all interpreters; here it traces nothing."""
+    source = """
+        import _tracemalloc, tracemalloc
+        result = [sorted(n for n in dir(_tracemalloc) if n[:2] != '__'),
+                  tracemalloc.is_tracing(), tracemalloc.get_traceback_limit(),
+                  tracemalloc.get_traced_memory(), tracemalloc.stop(),
+                  tracemalloc.get_object_traceback([])]
+        for use in tracemalloc.start, tracemalloc.take_snapshot:
+            try:
+                use(3) if use is tracemalloc.start else use()
+            except RuntimeError as error:
+                result.append(str(error))"""
+    names, *values, refused, untraced = ask(interp, source)
+    assert names == [n for n in dir(_tracemalloc) if n[:2] != "__"]
+    assert values == [False, 1, [0, 0], None, None]
+    assert "tracemalloc.start() works only in the main interpreter" in refused
+    assert "must be tracing" in untraced
 
 
 def test_faulthandler_can_be_imported(ask, interp):
