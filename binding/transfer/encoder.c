@@ -302,6 +302,8 @@ sipy__encoder_begin(sipy_transfer *t, sipy_image *image, unsigned flags)
     e->memo_count = 0;
     e->reducing = 0;
     e->trying = 0;
+    e->inside = 0;
+    e->told = 0;
     e->settled = 0;
     e->quiet = false;
     e->late = 0;

@@ -45,8 +45,8 @@ typedef struct enc_frame {
     PyObject *subject;
     PyObject *aside; /* owned: iterator or value whose turn comes next */
     Py_ssize_t i;
-    Py_ssize_t size;
-    Py_ssize_t pos; /* PyDict_Next; ENC_TRY: where the value begins */
+    Py_ssize_t size; /* ENC_TRY: what it adds to `inside` */
+    Py_ssize_t pos;  /* PyDict_Next; ENC_TRY: where the value begins */
     Py_ssize_t due;
     size_t at; /* where its tag is, counted from the start of the buffer */
     uint32_t shape_number;
@@ -84,6 +84,8 @@ struct sipy_encoder {
     uint32_t late;     /* open frames whose subject is not numbered yet */
     uint32_t reducing; /* nested reductions whose arguments are being written */
     uint32_t trying;   /* frames of kind ENC_TRY */
+    uint32_t inside;   /* exceptions among those, but causes and contexts */
+    size_t told;       /* characters in what is told of exceptions */
     uint32_t settled;  /* see sipy__enc_settle */
     bool quiet;        /* exceptions get no note of their traceback */
     size_t memo_mask;
@@ -267,9 +269,10 @@ sipy__enc_is_open(const sipy_encoder *e, PyObject *obj);
 void
 sipy__enc_settle(sipy_encoder *e);
 
-/* obj comes next, and may be replaced by a stand-in from here on. -> 0 | -1 */
+/* obj comes next, and may be replaced by a stand-in from here on; link: it is a cause or
+ * context. -> 0 | -1 */
 int
-sipy__enc_try(sipy_encoder *e, PyObject *obj);
+sipy__enc_try(sipy_encoder *e, PyObject *obj, bool link);
 
 /* The current exception made what is written fail: writes a stand-in for the smallest part
  * that may be replaced, above frame base. -> 0 go on with the frame on top | -1 there is no
@@ -277,8 +280,14 @@ sipy__enc_try(sipy_encoder *e, PyObject *obj);
 int
 sipy__enc_recover(sipy_encoder *e, size_t base);
 
-/* What is told of an exception that a stand-in may replace; see sipy_hooks. Leaves no
- * exception but MemoryError. -> new reference | NULL */
+/* An exception's text has those of its arguments in it. So what is told of exceptions that
+ * are arguments of each other ends when that many are, or below a text of that length. */
+#define TELL_INSIDE 16
+#define TELL_LONG ((size_t)16 << 10)
+
+/* What is told of an exception that a stand-in may replace; see sipy_hooks. It is left out
+ * or cut where it could be told again and again. Leaves no exception but MemoryError.
+ * -> new reference | NULL */
 PyObject *
 sipy__tell(sipy_encoder *e, PyObject *exc);
 

@@ -78,20 +78,105 @@ notes_of(sipy_encoder *e, PyObject *exc)
     return notes;
 }
 
+/* Characters of an image that are told of exceptions, then of each text and how many notes:
+ * any number of exceptions may share a long one. */
+#define TELL_WHOLE ((size_t)8 << 20)
+#define TELL_TEXT 1024
+#define TELL_NOTES 16
+
+static bool
+is_plain(PyObject *obj)
+{
+    return obj == Py_None || PyUnicode_CheckExact(obj) || PyLong_CheckExact(obj) ||
+           PyFloat_CheckExact(obj) || PyBool_Check(obj) || PyBytes_CheckExact(obj);
+}
+
+/* Whether the text of exc has nothing of other objects in it, as far as one can see. */
+static bool
+has_own_text(PyObject *exc)
+{
+    if (Py_TYPE(exc)->tp_str == ((PyTypeObject *)PyExc_BaseExceptionGroup)->tp_str) {
+        return true;
+    }
+    PyObject *args = ((PyBaseExceptionObject *)exc)->args;
+    PyObject *dict = ((PyBaseExceptionObject *)exc)->dict;
+    PyObject *key, *value;
+    bool own = true;
+    for (Py_ssize_t i = 0; own && args != NULL && i < PyTuple_GET_SIZE(args); i++) {
+        own = is_plain(PyTuple_GET_ITEM(args, i));
+    }
+    for (Py_ssize_t pos = 0;
+         own && dict != NULL && PyDict_Next(dict, &pos, &key, &value);) {
+        own = is_plain(value) || (PyUnicode_Check(key) &&
+                                  PyUnicode_CompareWithASCIIString(key, "__notes__") == 0);
+    }
+    return own;
+}
+
+static PyObject *
+message_of(sipy_encoder *e, PyObject *exc)
+{
+    if ((e->inside > TELL_INSIDE || e->told > TELL_WHOLE) && !has_own_text(exc)) {
+        return PyUnicode_FromString("... [left out, as too much is told already]");
+    }
+    return or_text(PyObject_Str(exc), "<unprintable>");
+}
+
+/* Steals text (NULL: an exception is set). end: its end matters most. -> str | NULL */
+static PyObject *
+cut(sipy_encoder *e, PyObject *text, bool end)
+{
+    Py_ssize_t length = text == NULL ? 0 : PyUnicode_GET_LENGTH(text);
+    Py_ssize_t out = length - TELL_TEXT;
+    if (out > 0 && e->told > TELL_WHOLE) {
+        Py_SETREF(text, end ? PyUnicode_Substring(text, out, length)
+                            : PyUnicode_Substring(text, 0, TELL_TEXT));
+        if (text != NULL) {
+            Py_SETREF(
+                text,
+                end ? PyUnicode_FromFormat("[%zd characters left out] ...%U", out, text)
+                    : PyUnicode_FromFormat("%U... [%zd characters left out]", text, out));
+        }
+    }
+    e->told += text == NULL ? 0 : (size_t)PyUnicode_GET_LENGTH(text);
+    return text;
+}
+
+/* The notes of exc that are told. -> new list | NULL */
+static PyObject *
+told_notes(sipy_encoder *e, PyObject *exc)
+{
+    PyObject *notes = notes_of(e, exc);
+    Py_ssize_t size = notes == NULL ? 0 : PyList_GET_SIZE(notes);
+    if (size > TELL_NOTES && e->told > TELL_WHOLE) {
+        PyObject *mark =
+            PyUnicode_FromFormat("... [%zd notes left out]", size - TELL_NOTES);
+        if (mark == NULL || PyList_SetSlice(notes, TELL_NOTES, size, NULL) < 0 ||
+            PyList_Append(notes, mark) < 0) {
+            Py_CLEAR(notes);
+        }
+        Py_XDECREF(mark);
+    }
+    for (Py_ssize_t i = 0; notes != NULL && i < PyList_GET_SIZE(notes); i++) {
+        PyObject *note = cut(e, Py_NewRef(PyList_GET_ITEM(notes, i)), false);
+        if (note == NULL || PyList_SetItem(notes, i, note) < 0) {
+            Py_CLEAR(notes);
+        }
+    }
+    return notes;
+}
+
 PyObject *
 sipy__tell(sipy_encoder *e, PyObject *exc)
 {
     static const char *const names[3] = {"__name__", "__qualname__", "__module__"};
-    PyObject *told = notes_of(e, exc);
+    PyObject *told = told_notes(e, exc);
     PyObject *text = NULL;
     for (int i = 0; told != NULL && i < 5; i++) {
-        if (i < 3) {
-            text = or_text(sipy_compat_attr((PyObject *)Py_TYPE(exc), names[i]), "?");
-        }
-        else {
-            text = i == 3 ? or_text(PyObject_Str(exc), "<unprintable>")
-                          : sipy__traceback_lines(exc);
-        }
+        text = i < 3    ? or_text(sipy_compat_attr((PyObject *)Py_TYPE(exc), names[i]), "?")
+               : i == 3 ? message_of(e, exc)
+                        : sipy__traceback_lines(exc);
+        text = cut(e, text, i == 4);
         if (text == NULL || PyList_Insert(told, i, text) < 0) {
             Py_CLEAR(told);
         }
@@ -214,7 +299,8 @@ sipy__enc_exception(sipy_encoder *e, PyObject *obj)
         Py_XDECREF(cause);
     }
     else if (outer != NULL && is_lenient(e) &&
-             !(outer->kind == ENC_TRY && outer->obj == obj) && sipy__enc_try(e, obj) < 0) {
+             !(outer->kind == ENC_TRY && outer->obj == obj) &&
+             sipy__enc_try(e, obj, false) < 0) {
         return -1;
     }
     if (is_lenient(e) && sipy__enc_is_open(e, obj)) {
@@ -317,7 +403,8 @@ sipy__enc_go_error(sipy_encoder *e, enc_frame *f, PyObject **next)
         uint32_t number;
         if (is_link(f, i)) {
             /* Met before, it is there already, and need not be told of. */
-            return !sipy__enc_find(e, item, &number) && sipy__enc_try(e, item) < 0 ? -1 : 1;
+            bool known = sipy__enc_find(e, item, &number);
+            return !known && sipy__enc_try(e, item, true) < 0 ? -1 : 1;
         }
         if (is_lenient(e) && i == 1 && PyTuple_CheckExact(item) &&
             PyTuple_GET_SIZE(item) > 0 && !(f->parts & REDUCE_NEWOBJ_EX)) {
@@ -343,7 +430,8 @@ sipy__enc_go_items(sipy_encoder *e, enc_frame *f, PyObject **next)
         if (written == 0) {
             uint32_t number;
             *next = item;
-            return !sipy__enc_find(e, item, &number) && sipy__enc_try(e, item) < 0 ? -1 : 1;
+            bool known = sipy__enc_find(e, item, &number);
+            return !known && sipy__enc_try(e, item, false) < 0 ? -1 : 1;
         }
     }
     return 0;

@@ -45,7 +45,7 @@ write_told(sipy_encoder *e, PyObject *obj)
 }
 
 int
-sipy__enc_try(sipy_encoder *e, PyObject *obj)
+sipy__enc_try(sipy_encoder *e, PyObject *obj, bool link)
 {
     size_t at = enc_offset(e);
     uint8_t head[TRY_HEAD] = {0};
@@ -60,6 +60,7 @@ sipy__enc_try(sipy_encoder *e, PyObject *obj)
         e->settled = e->memo_count;
     }
     sipy__enc_settle(e);
+    size_t told = e->told;
     if (write_told(e, obj) < 0) {
         return -1;
     }
@@ -71,7 +72,12 @@ sipy__enc_try(sipy_encoder *e, PyObject *obj)
     f->pos = (Py_ssize_t)enc_offset(e);
     f->numbered = e->memo_count;
     f->shape_number = shapes;
+    f->size = link || !PyExceptionInstance_Check(obj) ? 0 : 1;
+    if (f->size > 0 && e->told - told > TELL_LONG) {
+        f->size = TELL_INSIDE + 1;
+    }
     e->trying++;
+    e->inside += (uint32_t)f->size;
     return 0;
 }
 
@@ -85,6 +91,7 @@ sipy__enc_go_try(sipy_encoder *e, enc_frame *f)
     sipy__enc_drop_shapes(e, f->shape_number);
     sipy__enc_settle(e);
     e->trying--;
+    e->inside -= (uint32_t)f->size;
     return 0;
 }
 
@@ -97,7 +104,10 @@ give_up(sipy_encoder *e)
         (f->kind == ENC_PARTS && f->label == LABEL_REDUCE) || f->kind == ENC_ERROR;
     e->late -= f->memo;
     e->reducing -= reducing && f->due >= 0;
-    e->trying -= f->kind == ENC_TRY;
+    if (f->kind == ENC_TRY) {
+        e->trying--;
+        e->inside -= (uint32_t)f->size;
+    }
     sipy__enc_pop(e);
 }
 

@@ -34,3 +34,97 @@ def test_many_parts_that_cannot_cross(script):
         except subinterpreters.ExecutionFailed as exc:
             assert len(exc.original.args) == 200000
         """)
+
+
+NESTED = """
+import subinterpreters
+interp = subinterpreters.create()
+interp.exec('''
+calls = 0
+class Telling(Exception):
+    def __str__(self):
+        global calls
+        calls += 1
+        return super().__str__()
+class Refusing(Exception):
+    def __reduce__(self): 1/0
+''')
+def fails(source):
+    try:
+        interp.exec(source)
+    except subinterpreters.ExecutionFailed as exc:
+        return exc.original
+"""
+
+
+def test_deep_in_the_arguments_of_each_other(script):
+    """The text of each has those of all below it. It is told of a few only."""
+    script.ok(
+        NESTED
+        + """
+exc = fails('''
+exc = Telling(Refusing("innermost", 1), 0)
+for i in range(1, 200):
+    exc = Telling(exc, i)
+raise exc
+''')
+for i in reversed(range(200)):
+    assert exc.args[1] == i
+    exc = exc.args[0]
+assert exc.excinfo.msg == "('innermost', 1)"
+calls = interp.call(eval, "calls")
+assert calls < 30 * 200, calls
+"""
+    )
+
+
+def test_what_is_left_out_says_so(script):
+    script.ok(
+        NESTED
+        + """
+def innermost(deep):
+    exc = fails(f'''
+exc = Refusing(Refusing("a"), "b")
+for i in range({deep}):
+    exc = Telling(exc)
+raise exc
+''')
+    while exc.args and not hasattr(exc, "excinfo"):
+        (exc,) = exc.args
+    return exc.excinfo.msg
+assert innermost(10) == "(Refusing('a'), 'b')", innermost(10)
+assert innermost(20) == "... [left out, as too much is told already]", innermost(20)
+"""
+    )
+
+
+def test_a_long_text_that_many_share(script):
+    """20,000 times whole it would be 20 GB."""
+    script.ok(
+        NESTED
+        + """
+def members(kind):
+    group = fails(f'''
+text = "t" * 1_000_000
+def one(i):
+    exc = Refusing({"text" if kind == "message" else "i"})
+    if "{kind}" == "notes":
+        exc.__notes__ = notes
+    return exc
+notes = [text] + ["n"] * 1_000
+raise ExceptionGroup("g", [one(i) for i in range(20_000)])
+''')
+    return group.exceptions
+first, *_, last = members("message")
+assert first.excinfo.msg == "t" * 1_000_000
+assert last.excinfo.msg == "t" * 1024 + "... [998976 characters left out]"
+first, *_, last = members("notes")
+assert first.__notes__[:2] == ["t" * 1_000_000, "n"]
+assert len(first.__notes__) == 1_002
+assert last.excinfo.msg == "19999"
+assert last.__notes__[0] == "t" * 1024 + "... [998976 characters left out]"
+assert last.__notes__[15:17] == ["n", "... [985 notes left out]"]
+assert last.__notes__[17].startswith("It stands for an exception")
+""",
+        timeout=120,
+    )
