@@ -236,7 +236,7 @@ sipy__enc_ref_if_known(sipy_encoder *e, PyObject *obj)
 int
 sipy__enc_memo_late(sipy_encoder *e, PyObject *obj, bool *memo)
 {
-    *memo = Py_REFCNT(obj) - (obj == e->guarded) > 1;
+    *memo = !enc_is_lone(e, obj);
     return *memo ? sipy__enc_ref_if_known(e, obj) : 0;
 }
 

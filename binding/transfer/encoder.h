@@ -384,6 +384,16 @@ sipy__enc_ref_if_known(sipy_encoder *e, PyObject *obj);
 int
 sipy__enc_memo_shared(sipy_encoder *e, PyObject *obj, unsigned *flag);
 
+/* Whether nothing else refers to obj, not even weakly: Python code may follow such a
+ * reference later and put obj in what it is asked for. */
+static inline bool
+enc_is_lone(const sipy_encoder *e, PyObject *obj)
+{
+    Py_ssize_t weak = Py_TYPE(obj)->tp_weaklistoffset;
+    return Py_REFCNT(obj) - (obj == e->guarded) == 1 &&
+           (weak == 0 || *(PyObject **)((char *)obj + weak) == NULL);
+}
+
 /* A reference to a numbered value if obj has a number (1), or 0 with *flag set to what
  * its tag must carry (its number is taken now), or -1. For objects that exist before
  * their parts do. */
@@ -391,7 +401,7 @@ static inline int
 sipy__enc_memo(sipy_encoder *e, PyObject *obj, unsigned *flag)
 {
     *flag = 0;
-    if (Py_REFCNT(obj) - (obj == e->guarded) == 1 && e->late == 0) {
+    if (e->late == 0 && enc_is_lone(e, obj)) {
         return 0;
     }
     return sipy__enc_memo_shared(e, obj, flag);

@@ -185,6 +185,7 @@ sipy__enc_parts(sipy_encoder *e, PyObject *obj, unsigned tag, unsigned parts,
                 PyObject *tuple, Py_ssize_t due, bool memo)
 {
     size_t at = enc_offset(e);
+    memo = memo || !enc_is_lone(e, obj); /* what it was reduced to may lead back to it */
     if (enc_bare(e, tag | (memo ? TAG_MEMO : 0)) < 0) {
         Py_DECREF(tuple);
         return -1;

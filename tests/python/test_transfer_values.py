@@ -5,6 +5,7 @@ import copy
 import datetime
 import pathlib
 import sys
+import weakref
 
 import pytest
 import subinterpreters
@@ -87,6 +88,67 @@ def test_cycles_through_what_is_made_from_its_parts(there_and_back):
     node.pair = samples.Point(node, 1)
     back = there_and_back(node.pair)
     assert back.x.pair is back
+
+
+class Back:
+    """What it is reduced to leads back to it."""
+
+    def __init__(self, reduced):
+        self.reduced = reduced
+
+    def __setitem__(self, name, value):
+        setattr(self, name, value)
+
+    def keep(self):
+        pass
+
+    def __reduce__(self):
+        return Back, (None,), *self.reduced(self)
+
+    def leads_back(self):
+        return (self.me if hasattr(self, "me") else self.kept.__self__) is self
+
+
+@pytest.mark.parametrize(
+    "reduced",
+    [
+        lambda self: ({"me": self},),
+        lambda self: ({"me": self, "others": [[self]]},),
+        lambda self: (None, None, iter([("me", self)])),
+        lambda self: ({"kept": self.keep},),
+    ],
+)
+def test_what_reduces_to_itself_and_is_known_to_nobody_else(reduced):
+    queue = subinterpreters.create_queue()
+    queue.put(Back(reduced))
+    back = queue.get()
+    assert back.leads_back()
+    queue.put([Back(reduced)])
+    (back,) = queue.get()
+    assert back.leads_back()
+
+
+class Parent:
+    def __init__(self):
+        self.children = [Child(self), Child(self)]
+
+
+class Child:
+    def __init__(self, parent):
+        self.parent = weakref.ref(parent)
+
+    def __getstate__(self):
+        return self.parent()
+
+    def __setstate__(self, parent):
+        self.parent = weakref.ref(parent)
+
+
+def test_what_is_reached_again_by_a_weak_reference():
+    queue = subinterpreters.create_queue()
+    queue.put([Parent(), Parent()])
+    for parent in queue.get():
+        assert [child.parent() for child in parent.children] == [parent, parent]
 
 
 def test_a_copy_like_deepcopy(there_and_back):
