@@ -145,6 +145,11 @@ sipy__dec_into_try(sipy_decoder *d, dec_frame *f, PyObject *v);
 PyObject *
 sipy__dec_stand_in(sipy_decoder *d);
 
+/* What comes in the place of v, which should be an exception and is something else that one
+ * was reduced to. -> new reference | NULL */
+PyObject *
+sipy__dec_no_exception(sipy_decoder *d, PyObject *v);
+
 /* The current exception made a value fail: a stand-in for the smallest part above frame
  * base that may be replaced. -> 1 with *out, the reader behind that part | -1 there is
  * none, or the exception must pass */

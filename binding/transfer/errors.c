@@ -453,25 +453,40 @@ add_notes(PyObject *exc, PyObject *notes)
     return 0;
 }
 
+/* v is None or the cause or context of an exception. -> new reference, NULL for None;
+ * *failed says whether an exception is set */
+static PyObject *
+link_of(sipy_decoder *d, PyObject *v, bool *failed)
+{
+    PyObject *link = v == Py_None                   ? NULL
+                     : PyExceptionInstance_Check(v) ? Py_NewRef(v)
+                                                    : sipy__dec_no_exception(d, v);
+    *failed = link == NULL && v != Py_None;
+    return link;
+}
+
 int
 sipy__dec_error_part(sipy_decoder *d, dec_frame *f, PyObject *v)
 {
-    if (!PyExceptionInstance_Check(f->obj) ||
-        (f->i < 4 && v != Py_None && !PyExceptionInstance_Check(v))) {
-        sipy__damaged(d);
-        return -1;
+    Py_ssize_t i = f->i++;
+    if (i > 4) {
+        f->parts &= (uint8_t)~REDUCE_ERROR;
     }
-    switch (f->i++) {
+    if (!PyExceptionInstance_Check(f->obj)) {
+        return 0; /* its __reduce__ makes something else of it, which has no such parts */
+    }
+    bool failed = false;
+    switch (i) {
         case 2:
-            PyException_SetCause(f->obj, v == Py_None ? NULL : Py_NewRef(v));
-            return 0;
+            PyException_SetCause(f->obj, link_of(d, v, &failed));
+            return failed ? -1 : 0;
         case 3:
-            PyException_SetContext(f->obj, v == Py_None ? NULL : Py_NewRef(v));
-            return 0;
+            PyException_SetContext(f->obj, link_of(d, v, &failed));
+            return failed ? -1 : 0;
         case 4:
-            return PyObject_SetAttr(f->obj, d->t->n___suppress_context__, v);
+            ((PyBaseExceptionObject *)f->obj)->suppress_context = v == Py_True;
+            return 0; /* not as an attribute, which its class may refuse */
         default:
-            f->parts &= (uint8_t)~REDUCE_ERROR;
             return v == Py_None || PyTuple_CheckExact(v) ? add_notes(f->obj, v)
                                                          : (sipy__damaged(d), -1);
     }

@@ -42,7 +42,6 @@ typedef struct sipy_functions sipy_functions;
     X(__notes__)               \
     X(__cause__)               \
     X(__context__)             \
-    X(__suppress_context__)    \
     X(__self__)                \
     X(__wrapped__)             \
     X(_fields)                 \

@@ -15,6 +15,7 @@
 #include "binding/transfer/scalars.h"
 
 #define TRY_HEAD 12 /* length, count */
+#define NO_EXCEPTION "what it makes of itself is '%.200s', no exception"
 
 bool
 sipy__is_answerable(void)
@@ -227,8 +228,7 @@ sipy__dec_into_try(sipy_decoder *d, dec_frame *f, PyObject *v)
         return -1;
     }
     if (f->key != Py_None && !PyExceptionInstance_Check(v)) {
-        PyErr_Format(PyExc_TypeError, "what it makes of itself is '%.200s', no exception",
-                     Py_TYPE(v)->tp_name);
+        PyErr_Format(PyExc_TypeError, NO_EXCEPTION, Py_TYPE(v)->tp_name);
         return -1;
     }
     Py_CLEAR(f->key);
@@ -236,13 +236,13 @@ sipy__dec_into_try(sipy_decoder *d, dec_frame *f, PyObject *v)
     return 1;
 }
 
-/* A stand-in for the value of the frame f. */
+/* A stand-in for what that is told of. */
 static PyObject *
-make_stand_in(sipy_decoder *d, const dec_frame *f, PyObject *reason)
+make_stand_in(sipy_decoder *d, PyObject *told, PyObject *reason)
 {
     const sipy_hooks *hooks = &d->t->hooks;
     if (hooks->stand_in != NULL) {
-        return hooks->stand_in(hooks->owner, f->key, reason);
+        return hooks->stand_in(hooks->owner, told, reason);
     }
     PyObject *type = hooks->not_shareable(hooks->owner);
     return type == NULL ? NULL : PyObject_CallOneArg(type, reason);
@@ -256,7 +256,16 @@ sipy__dec_stand_in(sipy_decoder *d)
         return sipy__damaged(d);
     }
     PyObject *reason = sipy__dec_text(d);
-    PyObject *stand_in = reason == NULL ? NULL : make_stand_in(d, f, reason);
+    PyObject *stand_in = reason == NULL ? NULL : make_stand_in(d, f->key, reason);
+    Py_XDECREF(reason);
+    return stand_in;
+}
+
+PyObject *
+sipy__dec_no_exception(sipy_decoder *d, PyObject *v)
+{
+    PyObject *reason = PyUnicode_FromFormat(NO_EXCEPTION, Py_TYPE(v)->tp_name);
+    PyObject *stand_in = reason == NULL ? NULL : make_stand_in(d, Py_None, reason);
     Py_XDECREF(reason);
     return stand_in;
 }
@@ -282,7 +291,7 @@ give_up_reading(sipy_decoder *d, size_t depth, PyObject *stand_in)
 static int
 replace(sipy_decoder *d, size_t depth, PyObject *reason, PyObject **out)
 {
-    PyObject *stand_in = make_stand_in(d, &d->frames[depth - 1], reason);
+    PyObject *stand_in = make_stand_in(d, d->frames[depth - 1].key, reason);
     if (stand_in == NULL) {
         return -1;
     }

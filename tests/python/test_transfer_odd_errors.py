@@ -128,3 +128,47 @@ assert last.__notes__[17].startswith("It stands for an exception")
 """,
         timeout=120,
     )
+
+
+def test_something_else_with_a_cause_arrives(script):
+    """Pickle gives the same, without the cause of the other one."""
+    script.ok("""
+        import subinterpreters
+        class Lying(Exception):
+            def __reduce__(self):
+                return int, ("7",)
+        queue = subinterpreters.create_queue()
+        lying, other = Lying(), ValueError("v")
+        lying.__context__ = lying.__cause__ = other
+        other.__cause__ = other.__context__ = lying
+        queue.put([lying, other, lying])
+        seven, back, again = queue.get(timeout=10)
+        assert seven == again == 7, (seven, again)
+        assert back.args == ("v",)
+        for link in back.__cause__, back.__context__:
+            assert isinstance(link, Exception), link
+            assert "'int', no exception" in str(link), link
+        top = ValueError("top")
+        top.__cause__ = lying
+        queue.put(top)
+        cause = queue.get(timeout=10).__cause__
+        assert "'int', no exception" in cause.__notes__[-1]
+        """)
+
+
+def test_that_refuses_attributes_keeps_its_cause(script):
+    script.ok("""
+        import subinterpreters
+        class Refusing(Exception):
+            def __setattr__(self, name, value): raise AttributeError(name)
+        exc = Refusing("r")
+        try:
+            raise exc from ValueError("v")
+        except Refusing:
+            pass
+        queue = subinterpreters.create_queue()
+        queue.put(exc)
+        back = queue.get(timeout=10)
+        assert repr(back.__cause__) == "ValueError('v')"
+        assert back.__suppress_context__
+        """)
