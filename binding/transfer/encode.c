@@ -89,7 +89,15 @@ sipy__enc_hold(sipy_encoder *e)
 int
 sipy__enc_begin_late(sipy_encoder *e, PyObject *obj, bool *memo)
 {
-    int known = sipy__enc_memo_late(e, obj, memo);
+    /* What waits for its number may be written twice, and all that is below it. */
+    int known;
+    if (e->late > 0) {
+        *memo = true;
+        known = sipy__enc_ref_if_known(e, obj);
+    }
+    else {
+        known = sipy__enc_memo_late(e, obj, memo);
+    }
     if (known != 0) {
         return known < 0 ? -1 : 0;
     }

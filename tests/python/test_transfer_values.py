@@ -151,6 +151,29 @@ def test_what_is_reached_again_by_a_weak_reference():
         assert [child.parent() for child in parent.children] == [parent, parent]
 
 
+class State(dict):
+    pass
+
+
+class Made:
+    def __init__(self, part):
+        self.part = part
+
+    def __reduce__(self):
+        return Made, (self.part,), {"part": self.part}
+
+
+def test_the_state_of_what_an_object_is_made_from_leads_back_to_it():
+    made = Made(State(a=1))
+    made.part.node = samples.Node()
+    made.part.node.made = made
+    queue = subinterpreters.create_queue()
+    queue.put(made)
+    back = queue.get()
+    assert back.part == {"a": 1}
+    assert back.part.node.made is back
+
+
 def test_a_copy_like_deepcopy(there_and_back):
     shared = samples.Data(1, [2])
     value = {"a": [shared, (shared, {"b": shared})], "c": {1, 2}, (3, 4): shared}
