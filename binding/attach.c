@@ -299,20 +299,31 @@ sipy_slot_of(sipy_interp *interp, const PyThreadState *ts)
     return slot;
 }
 
+typedef struct census {
+    sipy_interp *interp;
+    unsigned long self;
+    int count;
+    bool here;
+} census;
+
+static bool
+count_own(PyThreadState *ts, void *arg)
+{
+    census *c = arg;
+    if (!sipy_compat_is_guarded(ts) && sipy_slot_of(c->interp, ts) == NULL) {
+        c->count++;
+        c->here |= ts->thread_id == c->self;
+    }
+    return true;
+}
+
 int
 sipy_count_own_threads(sipy_interp *interp, bool *here)
 {
-    int count = 0;
-    *here = false;
-    unsigned long self = PyThread_get_thread_ident();
     /* Threads of the interpreter make and delete their states under its GIL, which we
      * hold; ours are made inside an entry, and there is none while it is closing. */
-    PyThreadState *ts = PyInterpreterState_ThreadHead(interp->native);
-    for (; ts != NULL; ts = PyThreadState_Next(ts)) {
-        if (sipy_slot_of(interp, ts) == NULL) {
-            count++;
-            *here |= ts->thread_id == self;
-        }
-    }
-    return count;
+    census c = {interp, PyThread_get_thread_ident(), 0, false};
+    sipy_compat_each_state(interp->native, count_own, &c);
+    *here = c.here;
+    return c.count;
 }

@@ -88,7 +88,8 @@ sipy_slot_first(sipy_interp *interp);
 sipy_slot *
 sipy_slot_of(sipy_interp *interp, const PyThreadState *ts);
 
-/* Thread states of interp that are in no slot: threads of its own. Attached to interp.
+/* Thread states of interp that are in no slot: threads of its own. Those that come and go
+ * with a guard are not, since CPython waits for guards. Attached to interp.
  * *here is set if one of them belongs to the calling OS thread. */
 int
 sipy_count_own_threads(sipy_interp *interp, bool *here);

@@ -96,16 +96,30 @@ add_frame(look *l, PyFrameObject *frame)
     return fits;
 }
 
+typedef struct runner {
+    uint64_t thread;
+    PyThreadState *ts;
+} runner;
+
+static bool
+is_runner(PyThreadState *ts, void *arg)
+{
+    runner *r = arg;
+    if (ts->thread_id == r->thread) {
+        r->ts = ts;
+    }
+    return r->ts == NULL;
+}
+
 /* Attached to the interpreter: no frame of it moves. */
 static void
 read_stack(look *l)
 {
-    uint64_t thread = si_load_relaxed(&l->interp->run_thread);
-    PyThreadState *ts = PyInterpreterState_ThreadHead(l->interp->native);
-    while (ts != NULL && (thread == 0 || ts->thread_id != thread)) {
-        ts = PyThreadState_Next(ts);
+    runner r = {si_load_relaxed(&l->interp->run_thread), NULL};
+    if (r.thread != 0) {
+        sipy_compat_each_state(l->interp->native, is_runner, &r);
     }
-    PyFrameObject *frame = ts == NULL ? NULL : PyThreadState_GetFrame(ts);
+    PyFrameObject *frame = r.ts == NULL ? NULL : PyThreadState_GetFrame(r.ts);
     while (frame != NULL) {
         bool more = add_frame(l, frame);
         PyFrameObject *back = more ? PyFrame_GetBack(frame) : NULL;

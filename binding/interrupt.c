@@ -223,6 +223,22 @@ stop_one(sipy_interp *interp, si_waiter **sleeper)
     return w != NULL;
 }
 
+typedef struct search {
+    sipy_interp *interp;
+    unsigned long after, next; /* idents */
+} search;
+
+static bool
+is_next(PyThreadState *ts, void *arg)
+{
+    search *s = arg;
+    if (ts->thread_id > s->after && (s->next == 0 || ts->thread_id < s->next) &&
+        sipy_slot_of(s->interp, ts) == NULL) {
+        s->next = ts->thread_id;
+    }
+    return true;
+}
+
 void
 sipy_interrupt_own_threads(sipy_interp *interp, unsigned long spared)
 {
@@ -233,13 +249,17 @@ sipy_interrupt_own_threads(sipy_interp *interp, unsigned long spared)
         }
     }
     unsigned long self = PyThread_get_thread_ident();
-    /* They make and delete their states under the GIL that we hold. */
-    PyThreadState *ts = PyInterpreterState_ThreadHead(interp->native);
-    for (; ts != NULL; ts = PyThreadState_Next(ts)) {
-        if (ts->thread_id != self && ts->thread_id != spared &&
-            sipy_slot_of(interp, ts) == NULL) {
-            (void)PyThreadState_SetAsyncExc(ts->thread_id, PyExc_SystemExit);
+    search s = {interp, 0, 0};
+    for (;;) {
+        sipy_compat_each_state(interp->native, is_next, &s);
+        if (s.next == 0) {
+            break;
         }
+        if (s.next != self && s.next != spared) {
+            (void)PyThreadState_SetAsyncExc(s.next, PyExc_SystemExit);
+        }
+        s.after = s.next;
+        s.next = 0;
     }
 }
 

@@ -214,16 +214,29 @@ watch(sipy_interp *interp, PyThreadState *ts)
     return result < 0 ? -1 : 0;
 }
 
+typedef struct wanted {
+    unsigned long ident;
+    PyThreadState *found;
+} wanted;
+
+static bool
+is_of(PyThreadState *ts, void *arg)
+{
+    wanted *w = arg;
+    if (ts->thread_id == w->ident && !sipy_compat_is_guarded(ts)) {
+        w->found = ts;
+    }
+    return w->found == NULL;
+}
+
 /* The thread state of a thread that is still known to threading, and so has not begun to
  * clear it; NULL: it is gone without having told threading. */
 static PyThreadState *
 state_of(const sipy_interp *interp, unsigned long ident)
 {
-    PyThreadState *ts = PyInterpreterState_ThreadHead(interp->native);
-    while (ts != NULL && ts->thread_id != ident) {
-        ts = PyThreadState_Next(ts);
-    }
-    return ts;
+    wanted w = {ident, NULL};
+    sipy_compat_each_state(interp->native, is_of, &w);
+    return w.found;
 }
 
 /* A thread that is being started has no ident until it runs, which is soon. */

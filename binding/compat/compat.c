@@ -305,39 +305,6 @@ sipy_compat_raise_soon(PyThreadState *ts, PyObject *exc)
     return placed;
 }
 
-#if PY_VERSION_HEX >= 0x030F0000
-PyAPI_FUNC(Py_ssize_t) _PyInterpreterState_GuardCountdown(PyInterpreterState *);
-
-Py_ssize_t
-sipy_compat_open_guards(PyInterpreterState *interp)
-{
-    return _PyInterpreterState_GuardCountdown(interp);
-}
-
-void *
-sipy_compat_view_of_current(void)
-{
-    void *view = PyInterpreterView_FromCurrent();
-    if (view == NULL) {
-        PyErr_Clear();
-    }
-    return view;
-}
-#else
-Py_ssize_t
-sipy_compat_open_guards(PyInterpreterState *interp)
-{
-    (void)interp;
-    return 0;
-}
-
-void *
-sipy_compat_view_of_current(void)
-{
-    return NULL;
-}
-#endif
-
 #if PY_VERSION_HEX >= 0x030E0000
 PyAPI_FUNC(int) _PyCode_ReturnsOnlyNone(PyCodeObject *);
 

@@ -150,10 +150,40 @@ sipy_compat_call(PyObject *func, PyObject *const *args, size_t nargsf, PyObject 
 Py_ssize_t
 sipy_compat_open_guards(PyInterpreterState *interp);
 
-/* A PyInterpreterView of the current interpreter, for CPython to free. Attached.
+/* A PyInterpreterView of the current interpreter, to be closed. Attached.
  * -> NULL: no memory, or a version that has none; no exception is set */
 void *
 sipy_compat_view_of_current(void);
+void
+sipy_compat_view_close(void *view);
+
+/* A PyInterpreterGuard, to be closed, of the interpreter that view is of. view may be NULL,
+ * and so may the guard that is closed. Any thread, attached or not; an exception that is
+ * set stays as it is. -> NULL: the interpreter has ended, or as above */
+void *
+sipy_compat_guard(void *view);
+void
+sipy_compat_guard_close(void *guard);
+
+/* Whether ts lasts only as long as a guard of its interpreter is open: made by
+ * PyThreadState_Ensure. Attached to the interpreter. */
+bool
+sipy_compat_is_guarded(PyThreadState *ts);
+
+/* PyThreadState_Ensure and _EnsureFromView: attaches. -> its token, or NULL without an
+ * exception. */
+void *
+sipy_compat_ensure(void *guard);
+void *
+sipy_compat_ensure_from_view(void *view);
+
+/* Calls visit for the thread states of interp, newest first, until it returns false. Those
+ * of threads that are not attached may be deleted at any time, but not while visit runs,
+ * which must not call CPython. Attached to interp. (Before 3.15 CPython itself deletes none
+ * without the GIL, and what an extension module deletes so is not waited for.) */
+void
+sipy_compat_each_state(PyInterpreterState *interp,
+                       bool (*visit)(PyThreadState *ts, void *arg), void *arg);
 
 /* Whether every return of code gives None. -> 1 | 0 | -1 with an exception. */
 int

@@ -3,7 +3,8 @@
  * All supported versions keep a list of interpreters in _PyRuntime as consecutive fields
  * {lock, head, main, next id}. From 3.13 the offset of head is published for debuggers at
  * the start of _PyRuntime; 3.12 has to be searched for the pair (head, main). Both are
- * checked against what the public functions say before anything is changed.
+ * checked against what the public functions say before anything is changed. The lock also
+ * guards the lists of thread states.
  */
 #include "binding/compat/compat.h"
 
@@ -63,4 +64,58 @@ sipy_compat_forget_other_interpreters(void)
         }
     }
     return false;
+}
+
+#if PY_VERSION_HEX >= 0x030F0000
+PyAPI_FUNC(int) _PyMutex_LockTimed(PyMutex *, PyTime_t, int);
+
+/* NULL: the runtime is not as it should be. */
+static PyMutex *
+states_mutex(void)
+{
+    size_t end;
+    size_t head = candidate(&end);
+    return head == 0 ? NULL : (PyMutex *)(_PyRuntime + head - sizeof(void *));
+}
+
+static void
+lock_states(void)
+{
+    PyMutex *mutex = states_mutex();
+    if (mutex != NULL) {
+        /* Without giving up the GIL: whoever has the lock waits for nothing. */
+        (void)_PyMutex_LockTimed(mutex, -1, 0);
+    }
+}
+
+static void
+unlock_states(void)
+{
+    PyMutex *mutex = states_mutex();
+    if (mutex != NULL) {
+        PyMutex_Unlock(mutex);
+    }
+}
+#else
+static void
+lock_states(void)
+{
+}
+
+static void
+unlock_states(void)
+{
+}
+#endif
+
+void
+sipy_compat_each_state(PyInterpreterState *interp,
+                       bool (*visit)(PyThreadState *ts, void *arg), void *arg)
+{
+    lock_states();
+    PyThreadState *ts = PyInterpreterState_ThreadHead(interp);
+    while (ts != NULL && visit(ts, arg)) {
+        ts = PyThreadState_Next(ts);
+    }
+    unlock_states();
 }

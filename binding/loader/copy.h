@@ -61,6 +61,7 @@ typedef struct sipy_guest {
     struct sipy_guest *next;
     sipy_copy *copy;
     PyThreadState *ts;
+    void *guard; /* a PyInterpreterGuard in place of an entry of the gate, or NULL */
 } sipy_guest;
 
 /* A function that a copy registered with Py_AtExit. */
@@ -72,6 +73,7 @@ typedef struct sipy_exit {
 struct sipy_loader {
     int64_t id;                 /* of the interpreter */
     PyInterpreterState *native; /* only inside the gate or attached */
+    void *view;                 /* of it, for guards; NULL before CPython 3.15 */
     PyObject *create_dynamic;   /* [home] CPython's own, strong */
     sipy_copy *copies;          /* [home] newest first */
     int wakeup_fd;              /* [home] what signal.set_wakeup_fd was given */

@@ -306,6 +306,7 @@ sipy_loader_install(sipy_loader **result)
     }
     loader->native = PyInterpreterState_Get();
     loader->id = PyInterpreterState_GetID(loader->native);
+    loader->view = sipy_compat_view_of_current();
     PyObject *capsule = PyCapsule_New(loader, capsule_name, NULL);
     PyObject *hook = capsule ? PyCFunction_New(&create_dynamic_def, capsule) : NULL;
     PyObject *imp = hook ? PyImport_ImportModule("_imp") : NULL;
@@ -374,6 +375,7 @@ sipy_loader_ended(sipy_loader **loader)
     run_exits(ended);
     if (!ended->atexit_registered) { /* which the first copy begins with */
         *loader = NULL;
+        sipy_compat_view_close(ended->view);
         si_free(ended);
     }
 }

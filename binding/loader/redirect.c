@@ -72,17 +72,44 @@ stop_thread(void)
     si_thread_stop();
 }
 
-/* Enters the gate of the interpreter; stops the thread if it has ended. While it is only
- * being looked whether it can end, waits for the outcome. Not attached. */
-static void
-enter_or_stop(sipy_loader *loader)
+/* Whether the interpreter lets nobody in any more. Once its gate has ended, CPython still
+ * waits for guards that are open, whose holders expect every call to work, and gives out
+ * others meanwhile. */
+static bool
+is_over(const sipy_loader *loader)
 {
+    if (!si_load_acquire(&loader->ended)) {
+        return false;
+    }
+    void *guard = sipy_compat_guard(loader->view);
+    sipy_compat_guard_close(guard);
+    return guard == NULL;
+}
+
+/* Keeps the interpreter from ending: by an entry of its gate or, once that has ended, by
+ * *guard. While it is only being looked whether it can end, waits for the outcome. Not
+ * attached. -> false: it is over */
+static bool
+enter(sipy_loader *loader, void **guard)
+{
+    *guard = NULL;
     while (si_gate_enter(&loader->gate) != SI_OK) {
         si_status status = si_gate_wait_end(&loader->gate, SI_FOREVER);
         if (status == SI_OK && si_load_acquire(&loader->ended)) {
-            stop_thread();
+            *guard = sipy_compat_guard(loader->view);
+            return *guard != NULL;
         }
     }
+    return true;
+}
+
+static void
+leave(sipy_loader *loader, void *guard)
+{
+    if (guard == NULL) {
+        si_gate_leave(&loader->gate);
+    }
+    sipy_compat_guard_close(guard);
 }
 
 /* A new thread state of the copy's interpreter, with its guest on the list and counted
@@ -96,11 +123,13 @@ guest_new(sipy_copy *copy)
     if (guest == NULL) {
         return NULL;
     }
-    enter_or_stop(loader);
+    if (!enter(loader, &guest->guard)) {
+        stop_thread();
+    }
     guest->copy = copy;
     guest->ts = PyThreadState_New(loader->native);
     if (guest->ts == NULL) {
-        si_gate_leave(&loader->gate);
+        leave(loader, guest->guard);
         si_free(guest);
         return NULL;
     }
@@ -134,15 +163,24 @@ static void
 guest_free(sipy_loader *loader, sipy_guest *guest)
 {
     if (guest != NULL) {
+        void *guard = guest->guard;
         si_free(guest);
-        si_gate_leave(&loader->gate);
+        leave(loader, guard);
     }
 }
 
-/* A thread state for the interpreter that this thread has and is not attached to. */
+/* A thread state for the interpreter that this thread has and is not attached to. Near the
+ * interpreter's end those are gone that are not of a visit. */
 static PyThreadState *
 own_thread_state(const sipy_loader *loader)
 {
+    if (si_load_acquire(&loader->ended)) {
+        visit *v = visits;
+        while (v != NULL && (v->loader != loader || v->guest == NULL)) {
+            v = v->outer;
+        }
+        return v != NULL ? v->ts : NULL;
+    }
     for (visit *v = visits; v != NULL; v = v->outer) {
         if (belongs(loader, v->ts)) {
             return v->ts;
@@ -165,9 +203,6 @@ sipy_gilstate_ensure(sipy_copy *copy)
             visits->depth++;
         }
         return PyGILState_LOCKED;
-    }
-    if (si_load_acquire(&loader->ended)) {
-        stop_thread();
     }
     PyThreadState *own = own_thread_state(loader);
     if (own != NULL && visits != NULL && visits->ts == own && current == NULL) {
@@ -251,7 +286,7 @@ gilstate_this_thread(sipy_copy *copy)
     if (belongs(copy->loader, current)) {
         return current;
     }
-    return si_load_acquire(&copy->loader->ended) ? NULL : own_thread_state(copy->loader);
+    return own_thread_state(copy->loader);
 }
 
 static int
@@ -303,13 +338,49 @@ interpreter_main(sipy_copy *copy)
 static void *
 view_from_main(sipy_copy *copy)
 {
-    if (si_load_acquire(&copy->loader->ended)) {
+    if (is_over(copy->loader)) {
         return NULL;
     }
     int state = sipy_gilstate_ensure(copy);
     void *view = sipy_compat_view_of_current();
     sipy_gilstate_release(state, copy);
     return view;
+}
+
+/* A call of CPython 3.15 that attaches this thread, perhaps with a new thread state. None
+ * is half made while the interpreter's threads are counted. */
+static void *
+ensure_by(void *(*call)(void *), void *argument, sipy_loader *loader)
+{
+    void *guard;
+    PyThreadState *current = sipy_compat_current();
+    if (belongs(loader, current)) {
+        return call(argument);
+    }
+    if (current != NULL) {
+        PyEval_SaveThread(); /* the gate may make us wait */
+    }
+    bool entered = enter(loader, &guard);
+    if (current != NULL) {
+        PyEval_RestoreThread(current);
+    }
+    void *token = call(argument);
+    if (entered) {
+        leave(loader, guard);
+    }
+    return token;
+}
+
+static void *
+thread_state_ensure(void *guard, sipy_copy *copy)
+{
+    return ensure_by(sipy_compat_ensure, guard, copy->loader);
+}
+
+static void *
+thread_state_ensure_from_view(void *view, sipy_copy *copy)
+{
+    return ensure_by(sipy_compat_ensure_from_view, view, copy->loader);
 }
 
 static int
@@ -320,15 +391,14 @@ add_pending_call(int (*function)(void *), void *argument, sipy_copy *copy)
     if (belongs(loader, current)) {
         return sipy_compat_add_pending(loader->native, function, argument);
     }
-    while (si_gate_enter(&loader->gate) != SI_OK) {
-        if (current != NULL || si_load_acquire(&loader->ended)) {
-            return 0; /* what the call would clean up ends with the interpreter */
-        }
-        si_status status = si_gate_wait_end(&loader->gate, SI_FOREVER);
-        (void)status; /* interrupted, open or ended: look again */
+    void *guard = NULL;
+    bool entered =
+        current != NULL ? si_gate_enter(&loader->gate) == SI_OK : enter(loader, &guard);
+    if (!entered) {
+        return 0; /* what the call would clean up ends with the interpreter */
     }
     int result = sipy_compat_add_pending(loader->native, function, argument);
-    si_gate_leave(&loader->gate);
+    leave(loader, guard);
     return result;
 }
 
@@ -350,13 +420,13 @@ at_exit(void (*function)(void), sipy_copy *copy)
 static int
 is_initialized(sipy_copy *copy)
 {
-    return Py_IsInitialized() && !si_load_acquire(&copy->loader->ended);
+    return Py_IsInitialized() && !is_over(copy->loader);
 }
 
 static int
 is_finalizing(sipy_copy *copy)
 {
-    return sipy_compat_runtime_finalizing() || si_load_acquire(&copy->loader->ended);
+    return sipy_compat_runtime_finalizing() || is_over(copy->loader);
 }
 
 /* CPython knows the full name of the module that is being initialised only for its own
@@ -419,6 +489,8 @@ sipy_redirects(const sipy_copy *copy, size_t *count)
         REDIRECT("PyThreadState_DeleteCurrent", thread_state_delete_current, 0),
         REDIRECT("PyInterpreterState_Main", interpreter_main, 0),
         REDIRECT("PyInterpreterView_FromMain", view_from_main, 0),
+        REDIRECT("PyThreadState_Ensure", thread_state_ensure, 1),
+        REDIRECT("PyThreadState_EnsureFromView", thread_state_ensure_from_view, 1),
         REDIRECT("Py_AddPendingCall", add_pending_call, 2),
         REDIRECT("Py_AtExit", at_exit, 1),
         REDIRECT("Py_IsInitialized", is_initialized, 0),

@@ -74,6 +74,7 @@ CONCURRENCY = [
         good="si_mutex_lock(&mu);",
         allowed=(
             "core/platform/",
+            "binding/compat/runtime.c",  # CPython's own lock, of its thread states
             "binding/attach.c",  # the key whose destructor tells that a thread ends
             "binding/fork.c",  # pthread_atfork: what a forked child must put right
             "binding/loader/",  # the dynamic linker's callbacks come with its own locks
