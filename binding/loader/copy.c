@@ -306,6 +306,7 @@ typedef struct prepared {
     void *bytes; /* of the original, or MAP_FAILED */
     si_elf_image image;
     si_elf_patch patch;
+    bool planned;
 } prepared;
 
 struct sipy_batch {
@@ -313,18 +314,76 @@ struct sipy_batch {
     prepared *first;
 };
 
+/* The copies that define unique symbols of a new one (C++ has them for what it may define
+ * in many places, and is one). */
+typedef struct definers {
+    const sipy_batch *batch;
+    const char **names; /* as the dynamic linker knows them; room for all copies */
+    size_t count;
+} definers;
+
+static bool
+add_definer(definers *d, const char *name)
+{
+    size_t i = 0;
+    while (i < d->count && d->names[i] != name) {
+        i++;
+    }
+    d->names[i] = name;
+    d->count += i == d->count;
+    return true;
+}
+
+/* Whether that copy itself defines the symbol, not a library that it needs. */
+static bool
+defines_unique(const sipy_copy *copy, const char *name)
+{
+    struct link_map *map;
+    if (copy->unique_span == 0 || copy->handle == NULL ||
+        dlinfo(copy->handle, RTLD_DI_LINKMAP, &map) != 0) {
+        return false;
+    }
+    uintptr_t at = (uintptr_t)dlsym(copy->handle, name);
+    return at >= map->l_addr && at - map->l_addr < copy->unique_span;
+}
+
+static bool
+is_elsewhere(void *data, const char *name)
+{
+    definers *d = data;
+    si_elf_symbol symbol;
+    for (sipy_copy *c = d->batch->loader->copies; c != NULL; c = c->next) {
+        if (defines_unique(c, name)) {
+            return add_definer(d, c->image_path);
+        }
+    }
+    for (prepared *p = d->batch->first; p != NULL; p = p->next) {
+        if (p->planned && p->patch.unique_symbols != 0 &&
+            si_elf_find_definition(&p->image, name, &symbol) && symbol.unique) {
+            return add_definer(d, p->copy->image_path);
+        }
+    }
+    return false;
+}
+
 static si_status
-plan_copy(prepared *p, const sipy_needed *needed, const char **why)
+plan_copy(const sipy_batch *batch, prepared *p, const sipy_needed *needed, const char **why)
 {
     size_t globals = 0;
-    sipy_copy *copies = p->copy->loader->copies;
+    size_t all = 1;
+    sipy_copy *copies = batch->loader->copies;
     for (sipy_copy *c = copies; c != NULL; c = c->next) {
         globals += c->global;
+        all++;
+    }
+    for (const prepared *other = batch->first; other != NULL; other = other->next) {
+        all++;
     }
     const char **extra = si_alloc((globals + 1) * sizeof *extra);
+    definers unique = {batch, si_alloc(all * sizeof *unique.names), 0};
     char *origin = sipy_folder_of(p->copy->path);
     si_status status = SI_NOMEM;
-    if (extra != NULL && origin != NULL) {
+    if (extra != NULL && unique.names != NULL && origin != NULL) {
         size_t count = 0;
         for (sipy_copy *c = copies; c != NULL; c = c->next) {
             if (c->global) {
@@ -336,10 +395,16 @@ plan_copy(prepared *p, const sipy_needed *needed, const char **why)
                             .rename_count = needed->count,
                             .extra_needed = extra,
                             .extra_needed_count = count,
+                            .is_elsewhere = is_elsewhere,
+                            .is_elsewhere_data = &unique,
+                            .late_needed = unique.names,
+                            .late_needed_count = &unique.count,
                             .origin = origin};
         plan.redirects = sipy_redirects(p->copy, &plan.redirect_count);
         status = si_elf_patch_init(&p->patch, &p->image, &plan, why);
+        p->planned = status == SI_OK;
     }
+    si_free(unique.names);
     si_free(extra);
     si_free(origin);
     return status;
@@ -369,7 +434,7 @@ prepare(sipy_batch *batch, prepared *p, char reason[SIPY_MAX_REASON])
     if (sipy_needed_init(&needed, batch, copy, &p->image, reason) != 0) {
         return -1;
     }
-    si_status status = plan_copy(p, &needed, &why);
+    si_status status = plan_copy(batch, p, &needed, &why);
     sipy_needed_fini(&needed);
     if (status != SI_OK) {
         snprintf(reason, SIPY_MAX_REASON, "%s%s", status == SI_INVALID ? "the file " : "",
@@ -487,6 +552,7 @@ load_batch(sipy_batch *batch, sipy_copy *top, int flags, char reason[SIPY_MAX_RE
             share_with_original(p->copy, p->original, p->image_fd, &p->image, &p->patch);
             drop_initial_values(p->copy, p->image_fd, &p->image);
         }
+        p->copy->unique_span = p->patch.unique_symbols != 0 ? p->image.top : 0;
         p->copy->next = batch->loader->copies;
         batch->loader->copies = p->copy;
         p->copy = NULL; /* the loader's now */

@@ -50,6 +50,7 @@ typedef struct sipy_copy {
     char *image_path;     /* under which the dynamic linker knows it; never used again */
     char *label;          /* what messages call it: module name or file name */
     void *handle;         /* of dlopen; NULL: see sipy_copy_open */
+    uint64_t unique_span; /* [home] bytes of its addresses; 0: no unique symbols */
     int64_t static_tls;   /* bytes of static thread-local memory */
     bool global;          /* [home] was loaded with RTLD_GLOBAL: later copies search it */
     sipy_single *singles; /* [home] */

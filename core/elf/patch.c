@@ -150,9 +150,21 @@ rewrite_string(builder *b, Elf64_Dyn *entry)
 static void
 put(builder *b, int64_t tag, uint64_t value)
 {
-    b->dynamic[b->dynamic_count].d_tag = tag;
-    b->dynamic[b->dynamic_count].d_un.d_val = value;
-    b->dynamic_count++;
+    Elf64_Dyn *entry = &b->dynamic[b->dynamic_count++];
+    entry->d_tag = tag;
+    entry->d_un.d_val = value;
+}
+
+static si_status
+put_needed(builder *b, const char *const *names, size_t count)
+{
+    si_status status = SI_OK;
+    for (size_t i = 0; status == SI_OK && i < count; i++) {
+        uint64_t offset = 0;
+        status = add_string(&b->strings, names[i], &offset);
+        put(b, DT_NEEDED, offset);
+    }
+    return status;
 }
 
 /* Builds the new dynamic section; the string table's place is filled in later. */
@@ -160,20 +172,14 @@ static si_status
 build_dynamic(builder *b)
 {
     bool flags_seen = false;
-    size_t most = b->image->dynamic.count + b->plan->extra_needed_count + 2;
+    size_t late = b->plan->is_elsewhere != NULL ? *b->plan->late_needed_count : 0;
+    size_t most = b->image->dynamic.count + b->plan->extra_needed_count + late + 2;
     b->dynamic = si_calloc(most * sizeof *b->dynamic);
     if (b->dynamic == NULL) {
         return SI_NOMEM;
     }
-    for (size_t i = 0; i < b->plan->extra_needed_count; i++) {
-        uint64_t offset;
-        si_status status = add_string(&b->strings, b->plan->extra_needed[i], &offset);
-        if (status != SI_OK) {
-            return status;
-        }
-        put(b, DT_NEEDED, offset);
-    }
-    for (uint64_t i = 0; i < b->image->dynamic.count; i++) {
+    si_status status = put_needed(b, b->plan->extra_needed, b->plan->extra_needed_count);
+    for (uint64_t i = 0; status == SI_OK && i < b->image->dynamic.count; i++) {
         Elf64_Dyn entry;
         memcpy(&entry, b->image->bytes + b->image->dynamic.offset + i * sizeof entry,
                sizeof entry);
@@ -182,10 +188,7 @@ build_dynamic(builder *b)
         }
         if (entry.d_tag == DT_NEEDED || entry.d_tag == DT_RPATH ||
             entry.d_tag == DT_RUNPATH) {
-            si_status status = rewrite_string(b, &entry);
-            if (status != SI_OK) {
-                return status;
-            }
+            status = rewrite_string(b, &entry);
         }
         if (entry.d_tag == DT_FLAGS) {
             entry.d_un.d_val |= DF_SYMBOLIC;
@@ -196,8 +199,11 @@ build_dynamic(builder *b)
     if (!flags_seen) {
         put(b, DT_FLAGS, DF_SYMBOLIC);
     }
+    if (status == SI_OK) {
+        status = put_needed(b, b->plan->late_needed, late);
+    }
     put(b, DT_NULL, 0);
-    return SI_OK;
+    return status;
 }
 
 static si_status
@@ -291,6 +297,18 @@ number_stubs(builder *b)
     }
 }
 
+static void
+make_global(builder *b, Elf64_Sym *raw, const char *name)
+{
+    raw->st_info = ELF64_ST_INFO(STB_GLOBAL, ELF64_ST_TYPE(raw->st_info));
+    b->patch->unique_symbols++;
+    if (b->plan->is_elsewhere != NULL &&
+        b->plan->is_elsewhere(b->plan->is_elsewhere_data, name)) {
+        raw->st_shndx = SHN_UNDEF;
+        raw->st_value = 0;
+    }
+}
+
 static si_status
 edit_symbols(builder *b)
 {
@@ -310,8 +328,7 @@ edit_symbols(builder *b)
         memcpy(&raw, bytes + i * sizeof raw, sizeof raw);
         size_t r = symbol.defined ? SIZE_MAX : find_redirect(b->plan, symbol.name);
         if (symbol.unique) {
-            raw.st_info = ELF64_ST_INFO(STB_GLOBAL, ELF64_ST_TYPE(raw.st_info));
-            b->patch->unique_symbols++;
+            make_global(b, &raw, symbol.name);
         }
         if (r < b->plan->redirect_count) {
             /* A local, hidden symbol is resolved inside the library itself. */

@@ -5,7 +5,8 @@
  *            tables go behind the old end, into two new segments, and the header, the
  *            symbols and the version table are edited where they are.
  * What       - STB_GNU_UNIQUE symbols become STB_GLOBAL: the linker would merge them
- *              across copies, and C++ statics with them.
+ *              across copies, and C++ statics with them. Within one interpreter
+ *              they are merged as ever: all copies but one leave the symbol open.
  *            - The copy resolves its own definitions first (DF_SYMBOLIC) and has no
  *              DT_SONAME, so nothing else can be bound to it by accident.
  *            - $ORIGIN in search paths is written out: the copy has no folder.
@@ -38,6 +39,12 @@ typedef struct si_elf_plan {
     size_t rename_count;
     const char *const *extra_needed; /* further libraries, searched right after it */
     size_t extra_needed_count;
+    /* Whether a library of late_needed defines that unique symbol, so that the copy leaves
+     * its own open. Asked before late_needed is read, which it may add to. NULL: none. */
+    bool (*is_elsewhere)(void *data, const char *name);
+    void *is_elsewhere_data;
+    const char *const *late_needed; /* searched behind all others */
+    const size_t *late_needed_count;
     const char *origin; /* folder of the original, for $ORIGIN; not NULL */
 } si_elf_plan;
 

@@ -306,6 +306,32 @@ def test_tracemalloc_can_be_imported(ask, interp):
     assert "must be tracing" in untraced
 
 
+@pytest.fixture(scope="module")
+def inline_variables(compile_c, tmp_path_factory):
+    """A folder with modules that share a variable as C++ does: two with a library that
+    has it too, two without."""
+    folder = tmp_path_factory.mktemp("inline")
+    compile_c(SOURCES / "unique.c", folder / "libinline.so")
+    library = ["-DWITH_LIBRARY", f"-L{folder}", "-linline", "-Wl,-rpath,$ORIGIN"]
+    for name, options in [("a", library), ("b", library), ("c", []), ("d", [])]:
+        target = folder / (name + SUFFIX)
+        compile_c(SOURCES / "unique.c", target, f"-DNAME={name}", *options)
+    return folder
+
+
+@pytest.mark.parametrize("order", ["abcd", "dcba", "cabd"])
+def test_inline_variables_are_one_per_interpreter(
+    ask, interp, other, inline_variables, order
+):
+    source = f"""
+        sys.path.insert(0, {str(inline_variables)!r})
+        import {", ".join(order)}
+        result = [a.count(), b.count(), a.count_there(), b.count_there(), c.count(),
+                  d.count()]"""
+    assert ask(interp, source) == [1, 2, 3, 4, 5, 6]
+    assert ask(other, source) == [1, 2, 3, 4, 5, 6]
+
+
 def test_faulthandler_can_be_imported(ask, interp):
     source = """
         import faulthandler
