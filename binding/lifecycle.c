@@ -457,10 +457,7 @@ complain(PyObject *error, const sipy_interp *interp, outcome result, const attem
                      "threads of interpreter %lld, or work in its pools, still run", id);
     }
     else if (a->keeper[0] != '\0') {
-        PyErr_Format(error,
-                     "cannot destroy interpreter %lld: a thread that %s started has not "
-                     "left it",
-                     id, a->keeper);
+        PyErr_Format(error, "cannot destroy interpreter %lld: %s", id, a->keeper);
     }
     else if (a->here) {
         PyErr_Format(error, "cannot destroy interpreter %lld: this thread belongs to it",

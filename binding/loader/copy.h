@@ -63,6 +63,7 @@ typedef struct sipy_guest {
     sipy_copy *copy;
     PyThreadState *ts;
     void *guard; /* a PyInterpreterGuard in place of an entry of the gate, or NULL */
+    bool kept;   /* by PyThreadState_New: for as long as the library likes */
 } sipy_guest;
 
 /* A function that a copy registered with Py_AtExit. */

@@ -327,6 +327,20 @@ sipy_loader_install(sipy_loader **result)
     return 0;
 }
 
+static void
+name_keeper(sipy_loader *loader, char keeper[SIPY_KEEPER_SIZE])
+{
+    si_mutex_lock(&loader->mu);
+    const sipy_guest *guest = loader->guests;
+    const char *label = guest != NULL ? guest->copy->label : "a library";
+    snprintf(keeper, SIPY_KEEPER_SIZE,
+             guest != NULL && guest->kept
+                 ? "%.180s keeps a thread state of it (PyThreadState_New)"
+                 : "a thread that %.180s started has not left it",
+             label);
+    si_mutex_unlock(&loader->mu);
+}
+
 si_status
 sipy_loader_pause(sipy_loader *loader, int64_t deadline_ns, char keeper[SIPY_KEEPER_SIZE])
 {
@@ -336,10 +350,7 @@ sipy_loader_pause(sipy_loader *loader, int64_t deadline_ns, char keeper[SIPY_KEE
     PyThreadState *ts = PyEval_SaveThread();
     si_status status = si_gate_drain(&loader->gate, deadline_ns);
     if (status != SI_OK) {
-        si_mutex_lock(&loader->mu);
-        snprintf(keeper, SIPY_KEEPER_SIZE, "%s",
-                 loader->guests != NULL ? loader->guests->copy->label : "a library");
-        si_mutex_unlock(&loader->mu);
+        name_keeper(loader, keeper);
         si_gate_reopen(&loader->gate);
     }
     PyEval_RestoreThread(ts);

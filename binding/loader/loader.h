@@ -38,7 +38,7 @@ sipy_loader_has_copies(const sipy_loader *loader);
  * inside, nor any thread state of one. Those that come meanwhile wait. Attached to the
  * interpreter, with no lock held; other threads of it run meanwhile.
  * -> SI_OK: until sipy_loader_resume (or for good: it has ended) | SI_TIMEOUT (si_now_ns
- * passed deadline_ns) or SI_INTERRUPTED: keeper names the library that is still inside,
+ * passed deadline_ns) or SI_INTERRUPTED: keeper says which library is still inside,
  * and everything is as before the call */
 SI_NODISCARD si_status
 sipy_loader_pause(sipy_loader *loader, int64_t deadline_ns, char keeper[SIPY_KEEPER_SIZE]);

@@ -116,7 +116,7 @@ leave(sipy_loader *loader, void *guard)
  * at the gate; NULL: no memory. Stops the thread if the interpreter has ended. Not
  * attached, unless to this interpreter. */
 static sipy_guest *
-guest_new(sipy_copy *copy)
+guest_new(sipy_copy *copy, bool kept)
 {
     sipy_loader *loader = copy->loader;
     sipy_guest *guest = si_calloc(sizeof *guest);
@@ -127,6 +127,7 @@ guest_new(sipy_copy *copy)
         stop_thread();
     }
     guest->copy = copy;
+    guest->kept = kept;
     guest->ts = PyThreadState_New(loader->native);
     if (guest->ts == NULL) {
         leave(loader, guest->guard);
@@ -220,7 +221,7 @@ sipy_gilstate_ensure(sipy_copy *copy)
     }
     visit *v = si_calloc(sizeof *v);
     if (v != NULL) {
-        v->guest = own == NULL ? guest_new(copy) : NULL;
+        v->guest = own == NULL ? guest_new(copy, false) : NULL;
         v->ts = own != NULL ? own : v->guest != NULL ? v->guest->ts : NULL;
     }
     if (v == NULL || v->ts == NULL) {
@@ -305,7 +306,7 @@ thread_state_new(PyInterpreterState *native, sipy_copy *copy)
     if (current != NULL) {
         PyEval_SaveThread(); /* the gate may make us wait */
     }
-    sipy_guest *guest = guest_new(copy);
+    sipy_guest *guest = guest_new(copy, true);
     if (current != NULL) {
         PyEval_RestoreThread(current);
     }

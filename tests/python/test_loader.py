@@ -332,6 +332,25 @@ def test_inline_variables_are_one_per_interpreter(
     assert ask(other, source) == [1, 2, 3, 4, 5, 6]
 
 
+def test_built_in_modules_are_loaded_or_refused(script):
+    """They have no library that could be copied."""
+    out = script.ok(
+        """
+        import subinterpreters, sys
+        for name in sys.builtin_module_names:
+            interp = subinterpreters.create()
+            try:
+                interp.exec(f'import {name}')
+            except subinterpreters.ExecutionFailed as error:
+                refusal = f'module {name} does not support loading in subinterpreters'
+                assert error.excinfo.msg == refusal, error
+            interp.close()
+        print('all')
+        """
+    )
+    assert out == "all\n"
+
+
 def test_faulthandler_can_be_imported(ask, interp):
     source = """
         import faulthandler

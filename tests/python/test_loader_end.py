@@ -24,6 +24,17 @@ def test_close_waits_for_library_threads(ask, interp):
     os.close(read)
 
 
+def test_close_with_a_thread_state_that_a_library_keeps(ask, interp):
+    ask(interp, "from samples import multi as m; m.make_state(); result = None")
+    with pytest.raises(
+        subinterpreters.InterpreterError,
+        match=r"samples\.multi keeps a thread state of it \(PyThreadState_New\)$",
+    ):
+        interp.close()
+    ask(interp, "m.delete_state(); result = None")
+    interp.close()
+
+
 def test_library_threads_find_a_closed_interpreter_shut(script, modules):
     out = script.ok(
         f"""

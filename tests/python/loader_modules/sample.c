@@ -280,6 +280,27 @@ keep_state_in_thread(PyObject *self, PyObject *args)
     return PyLong_FromUnsignedLong((unsigned long)thread);
 }
 
+static PyThreadState *made;
+
+static PyObject *
+make_state(PyObject *self, PyObject *args)
+{
+    (void)self;
+    (void)args;
+    made = PyThreadState_New(PyInterpreterState_Get());
+    return made == NULL ? PyErr_NoMemory() : Py_NewRef(Py_None);
+}
+
+static PyObject *
+delete_state(PyObject *self, PyObject *args)
+{
+    (void)self;
+    (void)args;
+    PyThreadState_Clear(made);
+    PyThreadState_Delete(made);
+    Py_RETURN_NONE;
+}
+
 static PyObject *
 join(PyObject *self, PyObject *thread)
 {
@@ -417,6 +438,8 @@ static PyMethodDef methods[] = {
     {"drop_guard", drop_guard, METH_NOARGS, NULL},
 #endif
     {"keep_state_in_thread", keep_state_in_thread, METH_VARARGS, NULL},
+    {"make_state", make_state, METH_NOARGS, NULL},
+    {"delete_state", delete_state, METH_NOARGS, NULL},
     {"join", join, METH_O, NULL},
     {"start_thread", start_thread, METH_O, NULL},
     {"start_knocking", start_knocking, METH_O, NULL},
