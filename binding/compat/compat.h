@@ -179,8 +179,9 @@ sipy_compat_ensure_from_view(void *view);
 
 /* Calls visit for the thread states of interp, newest first, until it returns false. Those
  * of threads that are not attached may be deleted at any time, but not while visit runs,
- * which must not call CPython. Attached to interp. (Before 3.15 CPython itself deletes none
- * without the GIL, and what an extension module deletes so is not waited for.) */
+ * which must not call CPython and takes leaf locks at most. Attached to interp. (Before
+ * 3.15 CPython itself deletes none without the GIL, and what an extension module deletes so
+ * is not waited for.) */
 void
 sipy_compat_each_state(PyInterpreterState *interp,
                        bool (*visit)(PyThreadState *ts, void *arg), void *arg);
