@@ -28,7 +28,16 @@ static si_atomic_i64 exit_give_up_ns = SI_FOREVER;
 int64_t
 sipy_endings_ask_ns(void)
 {
-    return si_load_seq_cst(&exit_ask_ns);
+    int64_t ask_ns = si_load_seq_cst(&exit_ask_ns);
+    unsigned long thread = PyThread_get_thread_ident();
+    si_mutex_lock(&endings_mu);
+    for (const sipy_ending *e = endings; e != NULL; e = e->next) {
+        if (e->thread == thread && e->ask_ns < ask_ns) {
+            ask_ns = e->ask_ns;
+        }
+    }
+    si_mutex_unlock(&endings_mu);
+    return ask_ns;
 }
 
 int64_t
@@ -49,24 +58,13 @@ earliest(void) SI_REQUIRES(endings_mu)
     return due_ns;
 }
 
-/* Interrupts what the thread of an ending runs in other interpreters meanwhile. That ends
- * before the ending does, which waits for endings_mu. */
+/* In the code of e and in what that runs in other interpreters. */
 static void
-interrupt_runs(const sipy_ending *ending) SI_REQUIRES(endings_mu)
+interrupt_one(const sipy_ending *e, PyObject *exc) SI_REQUIRES(endings_mu)
 {
-    si_entry *entry = NULL;
-    while ((entry = si_registry_next(&sipy_interps, entry)) != NULL) {
-        sipy_interp *interp = (sipy_interp *)entry;
-        uint64_t run = si_load_acquire(&interp->run);
-        if (interp != ending->interp &&
-            si_load_relaxed(&interp->run_thread) == ending->thread &&
-            si_load_relaxed(&interp->endings) == 0 &&
-            si_gate_enter(&interp->gate) == SI_OK) {
-            si_status asked = sipy_interrupt_request_run(interp, run, ending->exc);
-            (void)asked; /* it is over, or has too many pending calls: next time */
-            si_gate_leave(&interp->gate);
-        }
-    }
+    (void)sipy_compat_raise_soon(e->ts, exc); /* else one waits there already */
+    sipy_interrupt_nudge(e->interp);
+    sipy_interrupt_inner(e->thread, e->depth, exc);
 }
 
 static void
@@ -74,9 +72,7 @@ interrupt_due(int64_t now_ns) SI_REQUIRES(endings_mu)
 {
     for (sipy_ending *e = endings; e != NULL; e = e->next) {
         if (e->due_ns <= now_ns) {
-            (void)sipy_compat_raise_soon(e->ts, e->exc); /* else one waits there already */
-            sipy_interrupt_nudge(e->interp);
-            interrupt_runs(e);
+            interrupt_one(e, e->exc);
             e->due_ns = now_ns + AGAIN_NS;
         }
     }
@@ -156,21 +152,6 @@ limit(sipy_ending *ending) SI_REQUIRES(endings_mu)
     }
 }
 
-/* This thread goes into an ending (1), or leaves it (-1): what it runs, but for that, goes
- * on around the ending. */
-static void
-count_around(const sipy_ending *ending, int32_t change)
-{
-    si_entry *entry = NULL;
-    while ((entry = si_registry_next(&sipy_interps, entry)) != NULL) {
-        sipy_interp *interp = (sipy_interp *)entry;
-        if (interp != ending->interp &&
-            si_load_relaxed(&interp->run_thread) == ending->thread) {
-            (void)si_add_relaxed(&interp->endings, (uint32_t)change);
-        }
-    }
-}
-
 /* Whatever is to interrupt what this thread runs shall not wait for what that ends. */
 static void
 limit_as_others(sipy_ending *ending) SI_REQUIRES(endings_mu)
@@ -184,21 +165,22 @@ limit_as_others(sipy_ending *ending) SI_REQUIRES(endings_mu)
 
 si_status
 sipy_ending_open(sipy_ending *ending, sipy_interp *interp, PyThreadState *ts,
-                 int64_t due_ns)
+                 const sipy_patience *limits)
 {
     *ending = (sipy_ending){
         .interp = interp,
         .ts = ts,
         .thread = PyThread_get_thread_ident(),
         .exc = PyExc_KeyboardInterrupt,
-        .due_ns = due_ns,
+        .depth = sipy_interrupt_depth() + 1,
+        .ask_ns = limits->ask_ns,
+        .due_ns = limits->give_up_ns,
     };
     si_mutex_lock(&endings_mu);
     if (abandoned) {
         si_mutex_unlock(&endings_mu);
         return SI_CLOSED;
     }
-    count_around(ending, 1);
     limit_as_others(ending);
     limit(ending);
     bool limited = ending->due_ns != SI_FOREVER;
@@ -231,7 +213,6 @@ sipy_ending_shut(sipy_interp *interp)
         si_thread_stop();
     }
     (void)si_add_seq_cst(&last_steps, 1);
-    count_around(ending, -1);
     bool limited = ending->due_ns != SI_FOREVER;
     if (ending->prev != NULL) {
         ending->prev->next = ending->next;
@@ -249,6 +230,18 @@ sipy_ending_shut(sipy_interp *interp)
         si_status status = look_again();
         (void)status; /* without a thread the other endings take as long as they take */
     }
+}
+
+void
+sipy_endings_interrupt(unsigned long thread, uint32_t depth, PyObject *exc)
+{
+    si_mutex_lock(&endings_mu);
+    for (const sipy_ending *e = endings; e != NULL; e = e->next) {
+        if (e->thread == thread && e->depth > depth) {
+            interrupt_one(e, exc);
+        }
+    }
+    si_mutex_unlock(&endings_mu);
 }
 
 void

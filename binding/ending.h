@@ -18,12 +18,15 @@
 
 #include "binding/ctrl_c.h"
 #include "binding/interp.h"
+#include "binding/threads.h"
 
 typedef struct sipy_ending {
     sipy_interp *interp;
     PyThreadState *ts;
     unsigned long thread; /* ident of the one that is in it */
     PyObject *exc;        /* static exception class to raise */
+    uint32_t depth;       /* of what runs in it (binding/interrupt.h) */
+    int64_t ask_ns;       /* own threads of what ends inside of it are asked to leave then */
     int64_t due_ns;       /* when the next time */
     struct sipy_ending *next;
     struct sipy_ending *prev;
@@ -33,14 +36,14 @@ typedef struct sipy_ending {
 } sipy_ending;
 
 /* From now on the code that runs in interp, whose gate is closed and drained, can be
- * interrupted; from due_ns on, but not at once, KeyboardInterrupt is raised in it, at the
- * exit of the process SystemExit. If this thread is in other endings (what ends there may
- * end interp), their times count, too. Attached through ts.
- * -> SI_OK | SI_NOMEM, SI_SYSTEM: no thread, so nothing comes at due_ns | SI_CLOSED: it
+ * interrupted; from limits->give_up_ns on, but not at once, KeyboardInterrupt is raised in
+ * it, at the exit of the process SystemExit. If this thread is in other endings (what ends
+ * there may end interp), their times count, too. Attached through ts.
+ * -> SI_OK | SI_NOMEM, SI_SYSTEM: no thread, so nothing comes then | SI_CLOSED: it
  * must not be ended any more; nothing is open */
 si_status
 sipy_ending_open(sipy_ending *ending, sipy_interp *interp, PyThreadState *ts,
-                 int64_t due_ns);
+                 const sipy_patience *limits);
 
 /* No longer: before the thread state goes. Does nothing if there is no ending, or the
  * second time. Attached as before. Does not return once the endings are abandoned. */
@@ -69,9 +72,17 @@ sipy_endings_hurry(int64_t ask_ns, int64_t give_up_ns);
 void
 sipy_endings_abandon(void);
 
-/* The times that sipy_endings_hurry was given, or SI_FOREVER. Any thread. */
+/* Interrupts once what runs in the endings of thread that lie inside of its run at depth.
+ * Any thread; never blocks. */
+void
+sipy_endings_interrupt(unsigned long thread, uint32_t depth, PyObject *exc);
+
+/* When own threads of what this thread ends are asked to leave: the time of the exit, or
+ * that of an ending that this thread is in; SI_FOREVER: there is none. */
 int64_t
 sipy_endings_ask_ns(void);
+
+/* The time that sipy_endings_hurry was given, or SI_FOREVER. Any thread. */
 int64_t
 sipy_endings_give_up_ns(void);
 

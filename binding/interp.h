@@ -44,7 +44,6 @@ typedef struct sipy_interp {
     si_waiter *ender SI_GUARDED_BY(mu);       /* waits until they have left, or NULL */
     unsigned long teller;       /* ident of the one that stops executors; under its GIL */
     struct sipy_ending *ending; /* only the thread that ends it */
-    si_atomic_u32 endings;      /* inside of its run; written by the run's thread */
     PyObject *interrupt_exc SI_GUARDED_BY(mu);     /* static exception class to raise */
     struct sipy_errand *errands SI_GUARDED_BY(mu); /* work that must be done at home */
     bool errands_stopped SI_GUARDED_BY(mu);
@@ -52,6 +51,7 @@ typedef struct sipy_interp {
     si_atomic_u64 run;           /* counts up at each start and end of a run: odd = runs */
     si_atomic_u64 interrupt_run; /* the run to interrupt, or 0; written under mu */
     si_atomic_u64 run_thread;    /* ident of the run's thread, or 0; written by it */
+    si_atomic_u32 run_depth;     /* of that run (binding/interrupt.h); written by it */
     si_atomic_ptr close_exc;     /* static exception class: close() raises it in each run */
     si_atomic_ptr name;          /* UTF-8, owned; set once, before create() returns */
     sipy_meter *meter;           /* what stats() tells; never NULL */

@@ -1,11 +1,18 @@
 /* interrupt.c — see interrupt.h.
  *
+ * A run that calls into another interpreter comes to no bytecode meanwhile, so what is asked
+ * of it is asked of the inner run as well. Either who asks sees the inner run, or that sees,
+ * as it begins, what was asked (sipy_interrupt_pass_on).
+ *
  * Lock order: interp->mu is a leaf. Nothing is woken and no Python runs under it.
  */
 #include "binding/interrupt.h"
 
 #include "binding/attach.h"
 #include "binding/ctrl_c.h"
+#include "binding/ending.h"
+
+static _Thread_local uint32_t depth_here; /* how many runs this thread is in */
 
 static unsigned long
 run_thread(const sipy_interp *interp)
@@ -19,10 +26,17 @@ is_run_thread(const sipy_interp *interp)
     return run_thread(interp) == PyThread_get_thread_ident();
 }
 
+uint32_t
+sipy_interrupt_depth(void)
+{
+    return depth_here;
+}
+
 void
 sipy_interrupt_open(sipy_interp *interp)
 {
     si_store_relaxed(&interp->run_thread, PyThread_get_thread_ident());
+    si_store_relaxed(&interp->run_depth, ++depth_here);
     /* Only the run's thread changes the number, so load and store may be apart. Either
      * this run sees that the interpreter is being closed, or who closes sees the run. */
     si_store_seq_cst(&interp->run, si_load_relaxed(&interp->run) + 1);
@@ -37,6 +51,18 @@ sipy_interrupt_shut(sipy_interp *interp)
 {
     si_store_release(&interp->run, si_load_relaxed(&interp->run) + 1);
     si_store_relaxed(&interp->run_thread, 0);
+    depth_here--;
+}
+
+void
+sipy_interrupt_pass_on(const sipy_interp *outer, PyThreadState *caller)
+{
+    uint64_t asked = si_load_seq_cst(&outer->interrupt_run);
+    if ((asked != 0 && is_run_thread(outer) && asked == si_load_relaxed(&outer->run)) ||
+        sipy_compat_has_async(caller)) {
+        (void)PyThreadState_SetAsyncExc(PyThread_get_thread_ident(),
+                                        PyExc_KeyboardInterrupt);
+    }
 }
 
 /* The exception that is due for the run that goes on now, or NULL. */
@@ -69,22 +95,21 @@ deliver_later(void *arg)
     return 0;
 }
 
-si_status
-sipy_interrupt_request(sipy_interp *interp, PyObject *exc)
-{
-    return sipy_interrupt_request_run(interp, si_load_acquire(&interp->run), exc);
-}
-
-si_status
-sipy_interrupt_request_run(sipy_interp *interp, uint64_t run, PyObject *exc)
+/* Asks for exc in that run, not in the inner ones. -> as sipy_interrupt_request_run;
+ * anything but SI_EMPTY with the thread and the depth of the run */
+static si_status
+request_one(sipy_interp *interp, uint64_t run, PyObject *exc, unsigned long *thread,
+            uint32_t *depth)
 {
     bool kick = false;
     si_waiter *blocked = NULL;
     si_mutex_lock(&interp->mu);
     bool runs = run % 2 == 1 && run == si_load_acquire(&interp->run);
     if (runs) {
+        *thread = run_thread(interp);
+        *depth = si_load_relaxed(&interp->run_depth);
         interp->interrupt_exc = exc;
-        si_store_release(&interp->interrupt_run, run);
+        si_store_seq_cst(&interp->interrupt_run, run);
         blocked = interp->blocked;
         kick = blocked != NULL && si_waiter_interrupt(blocked);
     }
@@ -101,6 +126,58 @@ sipy_interrupt_request_run(sipy_interp *interp, uint64_t run, PyObject *exc)
         return blocked != NULL ? SI_OK : SI_FULL;
     }
     return SI_OK;
+}
+
+/* The run of thread at depth: its interpreter, with a reference and a plain entry, or NULL:
+ * there is none, or its interpreter is ending. */
+static sipy_interp *
+find_inner(unsigned long thread, uint32_t depth, uint64_t *run)
+{
+    si_entry *entry = NULL;
+    while ((entry = si_registry_next(&sipy_interps, entry)) != NULL) {
+        sipy_interp *interp = (sipy_interp *)entry;
+        *run = si_load_seq_cst(&interp->run);
+        if (*run % 2 == 1 && run_thread(interp) == thread &&
+            si_load_relaxed(&interp->run_depth) == depth &&
+            si_gate_enter(&interp->gate) == SI_OK) {
+            return interp;
+        }
+    }
+    return NULL;
+}
+
+void
+sipy_interrupt_inner(unsigned long thread, uint32_t depth, PyObject *exc)
+{
+    uint64_t run;
+    sipy_interp *interp;
+    while ((interp = find_inner(thread, depth + 1, &run)) != NULL) {
+        si_status asked = request_one(interp, run, exc, &thread, &depth);
+        si_gate_leave(&interp->gate);
+        sipy_interp_drop(interp);
+        if (asked == SI_EMPTY) {
+            return; /* it is over: its thread comes back to who was asked before */
+        }
+    }
+}
+
+si_status
+sipy_interrupt_request(sipy_interp *interp, PyObject *exc)
+{
+    return sipy_interrupt_request_run(interp, si_load_acquire(&interp->run), exc);
+}
+
+si_status
+sipy_interrupt_request_run(sipy_interp *interp, uint64_t run, PyObject *exc)
+{
+    unsigned long thread = 0;
+    uint32_t depth = 0;
+    si_status status = request_one(interp, run, exc, &thread, &depth);
+    if (status != SI_EMPTY) {
+        sipy_interrupt_inner(thread, depth, exc);
+        sipy_endings_interrupt(thread, depth, exc);
+    }
+    return status;
 }
 
 void
@@ -257,6 +334,8 @@ sipy_interrupt_own_threads(sipy_interp *interp, unsigned long spared)
         }
         if (s.next != self && s.next != spared) {
             (void)PyThreadState_SetAsyncExc(s.next, PyExc_SystemExit);
+            sipy_interrupt_inner(s.next, 0, PyExc_SystemExit);
+            sipy_endings_interrupt(s.next, 0, PyExc_SystemExit);
         }
         s.after = s.next;
         s.next = 0;

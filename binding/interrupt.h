@@ -4,6 +4,9 @@
  *            the run that it means, so a late one never hits the next. It is delivered by a
  *            pending call, at a bytecode boundary there, or by the blocking call of ours
  *            in which the run's thread sleeps; whoever comes first takes it.
+ * Depth      A run may call into another interpreter, so runs of one thread lie inside one
+ *            another: the outermost has depth 1. The code that runs while an interpreter ends
+ *            (ending.h) counts as one.
  */
 #ifndef SIPY_INTERRUPT_H
 #define SIPY_INTERRUPT_H
@@ -16,8 +19,17 @@ sipy_interrupt_open(sipy_interp *interp);
 void
 sipy_interrupt_shut(sipy_interp *interp);
 
-/* Asks for exc, a static exception class, to be raised in the current run of interp.
- * Any thread inside a gate entry; never blocks.
+/* The depth of the innermost run of this thread; 0: it is in none. */
+uint32_t
+sipy_interrupt_depth(void);
+
+/* A run has begun that outer, an interpreter of ours, calls through caller: what is due
+ * there becomes due in it. As sipy_interrupt_open, and after it. */
+void
+sipy_interrupt_pass_on(const sipy_interp *outer, PyThreadState *caller);
+
+/* Asks for exc, a static exception class, to be raised in the current run of interp, and in
+ * all that it runs in other interpreters. Any thread inside a gate entry; never blocks.
  * -> SI_OK | SI_EMPTY (nothing runs) | SI_FULL (too many pending calls there) */
 SI_NODISCARD si_status
 sipy_interrupt_request(sipy_interp *interp, PyObject *exc);
@@ -25,6 +37,11 @@ sipy_interrupt_request(sipy_interp *interp, PyObject *exc);
 /* As sipy_interrupt_request, if run (a value of interp->run) still goes on. */
 SI_NODISCARD si_status
 sipy_interrupt_request_run(sipy_interp *interp, uint64_t run, PyObject *exc);
+
+/* Asks for exc in the runs of thread that are deeper than depth, but for those inside an
+ * ending. Any thread; never blocks. */
+void
+sipy_interrupt_inner(unsigned long thread, uint32_t depth, PyObject *exc);
 
 /* Asks for exc in the run that goes on and in one that is about to begin inside the gate;
  * NULL: no longer in the latter. The closing thread only. */
@@ -50,9 +67,10 @@ sipy_interrupt_retract(sipy_interp *interp, si_waiter *w);
 int
 sipy_interrupt_deliver(sipy_interp *interp);
 
-/* Raises SystemExit in every thread that code in interp, which we made, has started: at
- * once where it waits in a call of ours, now or later, else at its next bytecode; the
- * latter not in that with the ident spared (0: none is). Attached to interp. */
+/* Raises SystemExit in every thread that code in interp, which we made, has started, and in
+ * what it runs elsewhere: at once where it waits in a call of ours, now or later, else at
+ * its next bytecode; the latter not in that with the ident spared (0: none is). Attached to
+ * interp. */
 void
 sipy_interrupt_own_threads(sipy_interp *interp, unsigned long spared);
 

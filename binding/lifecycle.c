@@ -370,7 +370,7 @@ end_attached(sipy_interp *interp, sipy_slot *slot, PyThreadState *caller, attemp
     }
     PyThreadState *ts = slot->ts;
     sipy_compat_reset_thread(ts);
-    si_status opened = sipy_ending_open(ending, interp, ts, a->limits->give_up_ns);
+    si_status opened = sipy_ending_open(ending, interp, ts, a->limits);
     if (opened == SI_CLOSED) {
         return LATE;
     }

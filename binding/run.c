@@ -48,6 +48,7 @@ sipy_run_begin(sipy_run *run, const sipy_state *state, sipy_interp *interp,
         return -1;
     }
     run->interp = interp;
+    run->outer = state->interp->origin == SIPY_OURS ? state->interp : NULL;
     run->caller = NULL;
     run->ctrl_c = SIPY_CTRL_C_NONE;
     run->slot = sipy_slot_get(interp);
@@ -65,6 +66,9 @@ sipy_run_attach(sipy_run *run)
     sipy_interp *interp = run->interp;
     run->caller = sipy_slot_enter(run->slot);
     sipy_interrupt_open(interp);
+    if (run->outer != NULL) {
+        sipy_interrupt_pass_on(run->outer, run->caller);
+    }
     sipy_meter_begin(interp);
     sipy_ctrl_c_enter(&run->scope, run->slot->ts);
     run->marked = sipy_compat_set_running(interp->native) == 0;
@@ -99,9 +103,25 @@ sipy_run_end(sipy_run *run)
     si_gate_leave_exclusive(&run->interp->gate);
 }
 
+/* What ended the run may have been asked of the caller, which has come to no bytecode. */
+static void
+raise_what_is_due(sipy_interp *outer)
+{
+    PyObject *failure = PyErr_GetRaisedException();
+    if (sipy_interrupt_deliver(outer) < 0) {
+        PyObject *due = PyErr_GetRaisedException();
+        PyException_SetCause(due, failure); /* takes the reference */
+        failure = due;
+    }
+    PyErr_SetRaisedException(failure);
+}
+
 PyObject *
 sipy_run_conclude(const sipy_run *run, const sipy_state *state, PyObject *result)
 {
+    if (result == NULL && run->outer != NULL) {
+        raise_what_is_due(run->outer);
+    }
     if (SI_LIKELY(run->ctrl_c == SIPY_CTRL_C_NONE)) {
         return result;
     }

@@ -24,6 +24,7 @@
 typedef struct sipy_run {
     sipy_interp *interp;
     sipy_slot *slot;
+    sipy_interp *outer;    /* the caller's interpreter if we made it, or NULL; it stays */
     PyThreadState *caller; /* set while attached to interp */
     bool marked;           /* CPython's own "running" mark is ours */
     sipy_ctrl_c_fate ctrl_c;
@@ -58,8 +59,8 @@ sipy_run_detach(sipy_run *run);
 void
 sipy_run_end(sipy_run *run);
 
-/* The last step, with the exception of the visit set or not: what Ctrl-C during it makes
- * of its outcome. Takes over result, which may be NULL. -> result | NULL with exception */
+/* The last step, with the exception of the visit set or not: what Ctrl-C during it, or an
+ * interrupt of the caller's own run, makes of its outcome. Takes over result, which may be NULL. -> result | NULL with exception */
 PyObject *
 sipy_run_conclude(const sipy_run *run, const sipy_state *state, PyObject *result);
 
