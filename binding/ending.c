@@ -197,14 +197,12 @@ sipy_ending_open(sipy_ending *ending, sipy_interp *interp, PyThreadState *ts,
     return limited ? look_again() : SI_OK;
 }
 
-void
-sipy_ending_shut(sipy_interp *interp)
+/* Takes it off the list; does not return once the endings are abandoned. -> whether it had
+ * a time limit */
+static bool
+unlist(sipy_ending *ending)
 {
-    sipy_ending *ending = interp->ending;
-    if (ending == NULL) {
-        return;
-    }
-    interp->ending = NULL;
+    ending->interp->ending = NULL;
     ending->fate = sipy_ctrl_c_leave(&ending->scope);
     ending->shut = true;
     si_mutex_lock(&endings_mu);
@@ -224,12 +222,55 @@ sipy_ending_shut(sipy_interp *interp)
         ending->next->prev = ending->prev;
     }
     si_mutex_unlock(&endings_mu);
+    sipy_interrupt_shut(ending->interp);
+    return limited;
+}
+
+void
+sipy_ending_shut(sipy_interp *interp)
+{
+    sipy_ending *ending = interp->ending;
+    if (ending == NULL) {
+        return;
+    }
+    bool limited = unlist(ending);
     Py_XDECREF(sipy_compat_take_async(ending->ts));
-    sipy_interrupt_shut(interp);
     if (limited) {
         si_status status = look_again();
         (void)status; /* without a thread the other endings take as long as they take */
     }
+}
+
+static const char last_name[] = "subinterpreters.last";
+
+static void
+shut_at_last(PyObject *capsule)
+{
+    sipy_interp *interp = PyCapsule_GetPointer(capsule, last_name);
+    sipy_ending_shut(interp);
+    sipy_interp_drop(interp);
+}
+
+void
+sipy_ending_shut_at_last(sipy_interp *interp)
+{
+    if (interp->ending == NULL) {
+        return;
+    }
+    PyObject *saved = PyErr_GetRaisedException();
+    PyObject *builtins = PyEval_GetBuiltins(); /* borrowed */
+    PyObject *capsule =
+        builtins == NULL ? NULL : PyCapsule_New(interp, last_name, shut_at_last);
+    if (capsule != NULL) {
+        si_entry_hold(&interp->entry);
+        (void)PyDict_SetItemString(builtins, last_name, capsule);
+        Py_DECREF(capsule); /* without memory it goes here, and is the last already */
+    }
+    else {
+        sipy_ending_shut(interp);
+    }
+    PyErr_Clear();
+    PyErr_SetRaisedException(saved);
 }
 
 void
@@ -245,8 +286,11 @@ sipy_endings_interrupt(unsigned long thread, uint32_t depth, PyObject *exc)
 }
 
 void
-sipy_ending_gone(const sipy_ending *ending)
+sipy_ending_gone(sipy_ending *ending)
 {
+    if (ending->interp->ending == ending) {
+        (void)unlist(ending); /* code of its end has kept what stood for it */
+    }
     if (ending->shut && si_sub_seq_cst(&last_steps, 1) == 1 && sipy_process_exiting()) {
         si_futex_wake(&last_steps, INT32_MAX);
     }

@@ -26,7 +26,7 @@ typedef struct sipy_ending {
     unsigned long thread; /* ident of the one that is in it */
     PyObject *exc;        /* static exception class to raise */
     uint32_t depth;       /* of what runs in it (binding/interrupt.h) */
-    int64_t ask_ns;       /* own threads of what ends inside of it are asked to leave then */
+    int64_t ask_ns;       /* when own threads of what ends inside are asked to leave */
     int64_t due_ns;       /* when the next time */
     struct sipy_ending *next;
     struct sipy_ending *prev;
@@ -50,10 +50,16 @@ sipy_ending_open(sipy_ending *ending, sipy_interp *interp, PyThreadState *ts,
 void
 sipy_ending_shut(sipy_interp *interp);
 
+/* Has it shut once CPython has run the last code there: after its own callbacks it still
+ * lets go of codecs, hooks and cycles, and clears the builtins as the last thing but the
+ * thread state. Attached as before, from such a callback. */
+void
+sipy_ending_shut_at_last(sipy_interp *interp);
+
 /* The interpreter is gone, or the ending has been shut only: the exit need not wait for
  * it. Waits for nothing, a GIL included. */
 void
-sipy_ending_gone(const sipy_ending *ending);
+sipy_ending_gone(sipy_ending *ending);
 
 /* Has Ctrl-C that came meanwhile raised in the caller too. Back in its interpreter, or
  * attached to none. */

@@ -43,7 +43,7 @@ interpreter_ends(void *arg)
         /* Neither by us nor by way of atexit, which somebody has emptied. */
         si_gate_force_end(&interp->gate);
     }
-    sipy_ending_shut(interp);
+    sipy_ending_shut_at_last(interp);
     sipy_compat_keep_parsers();
     PyObject *saved = PyErr_GetRaisedException();
     sipy_home_clear(interp);
