@@ -16,7 +16,9 @@ import subinterpreters
 
 # pytest-timeout acts between bytecodes of the main thread. Where a thread is stuck
 # in C for good, this is what ends the run, with the stack of every thread.
+# A test that is marked with a longer limit has that and this much more.
 HANG_LIMIT = 300
+HANG_MARGIN = 60
 
 
 def pytest_addoption(parser):
@@ -47,9 +49,19 @@ def pytest_collection_modifyitems(config, items):
             item.add_marker(skip)
 
 
+def pytest_unconfigure():
+    guard.close()
+
+
+def hang_limit(item):
+    mark = item.get_closest_marker("timeout")
+    values = () if mark is None else (*mark.args[:1], mark.kwargs.get("timeout"))
+    return max([HANG_LIMIT, *(v + HANG_MARGIN for v in values if v is not None)])
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item):
-    faulthandler.dump_traceback_later(HANG_LIMIT, exit=True)
+    faulthandler.dump_traceback_later(hang_limit(item), exit=True)
     try:
         return (yield)
     finally:
@@ -149,12 +161,70 @@ def script_env(extra=None):
     return env
 
 
+def kill_group(process):
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+class Guard:
+    """A process that kills the scripts that are left, and what they have forked, once
+    this process is gone: killed, perhaps, or ended by the time limit. It is in no group
+    of ours, and hears of the end by that of a pipe."""
+
+    SOURCE = """
+import os, signal, sys
+groups = set()
+for line in sys.stdin:
+    (groups.add if line[0] == "+" else groups.discard)(int(line[1:]))
+for group in groups:
+    try:
+        os.killpg(group, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+"""
+
+    def __init__(self):
+        self._process = None
+
+    def tell(self, sign, process):
+        if self._process is None:
+            self._process = subprocess.Popen(
+                [sys.executable, "-I", "-S", "-c", self.SOURCE],
+                stdin=subprocess.PIPE,
+                text=True,
+                start_new_session=True,
+            )
+        self._process.stdin.write(f"{sign}{process.pid}\n")
+        self._process.stdin.flush()
+
+    def close(self):
+        if self._process is not None:
+            self._process.stdin.close()
+            self._process.wait()
+            self._process = None
+
+
+guard = Guard()
+
+
 class Script:
-    """Runs a script in a process of its own, with a time limit."""
+    """Runs a script in a process of its own, with a time limit. What is left of it and
+    its children when the test is over is killed."""
 
     def __init__(self, directory):
         self.directory = directory
         self._count = 0
+        self._processes = []
+
+    def close(self):
+        for process in self._processes:
+            kill_group(process)
+            process.wait()
+            for stream in (process.stdin, process.stdout, process.stderr):
+                if stream is not None:
+                    stream.close()
+            guard.tell("-", process)
+        self._processes.clear()
 
     def write(self, source, name=None):
         self._count += 1
@@ -176,7 +246,11 @@ class Script:
             "start_new_session": True,
             **popen,
         }
-        return subprocess.Popen(command, **popen)
+        process = subprocess.Popen(command, **popen)
+        if popen["start_new_session"]:
+            guard.tell("+", process)
+            self._processes.append(process)
+        return process
 
     def finish(self, process, timeout=60):
         """Waits for the process; one that hangs says where, and fails the test."""
@@ -187,7 +261,7 @@ class Script:
             try:
                 out, err = process.communicate(timeout=5)
             except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
+                kill_group(process)
                 out, err = process.communicate()
             pytest.fail(f"hung for {timeout} s\n--- stdout\n{out}\n--- stderr\n{err}")
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
@@ -206,4 +280,6 @@ class Script:
 
 @pytest.fixture
 def script(tmp_path):
-    return Script(tmp_path)
+    script = Script(tmp_path)
+    yield script
+    script.close()
