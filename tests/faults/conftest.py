@@ -9,6 +9,24 @@ import pytest
 
 SOURCE = pathlib.Path(__file__).with_name("failing.c")
 
+# The beginning of a script: what its perform(n) returns, in a process of its own, or
+# BROKEN if it raises. A crash gives a negative number.
+OUTCOME = """
+    import os, traceback
+
+    def outcome(n):
+        pid = os.fork()
+        if pid == 0:
+            status = BROKEN
+            try:
+                status = perform(n)
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                os._exit(status)
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    """
+
 
 @pytest.fixture(scope="session")
 def failing(tmp_path_factory):

@@ -8,6 +8,7 @@ it returns from has to be right.
 """
 
 import pytest
+from tests.faults.conftest import OUTCOME
 
 AFTERWARDS = """
     def afterwards():
@@ -44,7 +45,7 @@ def test_an_audit_hook_refuses(script):
 
 
 SAMPLE = """
-    import ctypes, os, subinterpreters, sys, traceback
+    import ctypes, os, subinterpreters, sys
     faults = ctypes.CDLL(None)
     GRANTED, SURVIVED, FAILED, BROKEN, CPYTHONS = 0, 1, 2, 3, 77
     subinterpreters.create().close()
@@ -80,18 +81,6 @@ SAMPLE = """
         assert os.listdir('/proc/self/fd') == before
         return FAILED if error is not None else SURVIVED if failed else GRANTED
 
-    def outcome(n):
-        pid = os.fork()
-        if pid == 0:
-            status = BROKEN
-            try:
-                status = perform(n)
-            except BaseException:
-                traceback.print_exc()
-            finally:
-                os._exit(status)
-        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-
     outcomes = []
     n = 1
     while not outcomes or outcomes[-1] != GRANTED:
@@ -105,7 +94,7 @@ SAMPLE = """
 @pytest.mark.unsanitized("its library has to be preloaded first")
 def test_no_memory_for_cpython(script, failing):
     """Every 211th of its allocations, until none fails."""
-    done = script.run(SAMPLE % AFTERWARDS, env=failing, timeout=200)
+    done = script.run(OUTCOME + SAMPLE % AFTERWARDS, env=failing, timeout=200)
     assert done.returncode == 0, done.stdout + done.stderr
     last, failed, crashed = map(int, done.stdout.split())
     print(f"{failed} of {last // 211} failed, {crashed} crashed CPython itself")

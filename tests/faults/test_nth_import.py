@@ -9,6 +9,7 @@ import subprocess
 import sysconfig
 
 import pytest
+from tests.faults.conftest import OUTCOME
 
 SOURCES = pathlib.Path(__file__).parents[1] / "python" / "loader_modules"
 SUFFIX = sysconfig.get_config_var("EXT_SUFFIX")
@@ -39,7 +40,7 @@ CAUSES = [
 ]
 
 SCRIPT = """
-    import ctypes, os, subinterpreters, sys, traceback
+    import ctypes, os, subinterpreters, sys
     folder, name, path, copies, *causes = sys.argv[1:]
 
     IMPORT = '''if True:
@@ -103,19 +104,7 @@ SCRIPT = """
                 return REFUSED
             return SURVIVED if interp.call(eval, 'failed') else GRANTED
 
-    # In a process of its own, where nothing is known of the files yet.
-    def outcome(n):
-        pid = os.fork()
-        if pid == 0:
-            status = BROKEN
-            try:
-                status = perform(n)
-            except BaseException:
-                traceback.print_exc()
-            finally:
-                os._exit(status)
-        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-
+    # Each in a process where nothing is known of the files yet.
     outcomes = [outcome(1)]
     while outcomes[-1] in (SURVIVED, REFUSED):
         outcomes.append(outcome(len(outcomes) + 1))
@@ -161,7 +150,8 @@ def compile_module(tmp_path_factory):
 @pytest.mark.parametrize("name", MODULES)
 def test_import(script, failing, compile_module, name):
     folder, path, copies = compile_module(name)
-    done = script.run(SCRIPT, folder, name, path, copies, *CAUSES, env=failing)
+    source = OUTCOME + SCRIPT
+    done = script.run(source, folder, name, path, copies, *CAUSES, env=failing)
     assert done.returncode == 0, done.stdout + done.stderr
     refused, survived = map(int, done.stdout.split())
     print(f"{name}: {refused} failures refused the import, {survived} did not")
