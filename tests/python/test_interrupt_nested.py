@@ -35,7 +35,8 @@ STUCK = {
     " third.prepare_main(queue=queue);"
     ' third.exec("queue.put(1)\\\\nwhile True: pass")\')',
     "atexit": "inner.exec('import atexit\\ndef last(queue=queue):"
-    "\\n queue.put(1)\\n while True: pass\\natexit.register(last)'); inner.close()\nfor _ in range(9): pass",
+    "\\n queue.put(1)\\n while True: pass\\natexit.register(last)');"
+    " inner.close()\nfor _ in range(9): pass",
 }
 
 

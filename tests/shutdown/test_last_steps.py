@@ -1,7 +1,8 @@
-"""CPython lets go of codecs, hooks and cycles after it has told everybody that an interpreter
-ends. What destructors do then can be interrupted as what runs before."""
+"""CPython lets go of codecs, hooks and cycles after it has told everybody that an
+interpreter ends. What destructors do then can be interrupted as what runs before."""
 
 import signal
+import sys
 
 import pytest
 
@@ -102,4 +103,6 @@ def test_what_stands_for_the_end_is_kept(script):
     print('closed', [i.id for i in subinterpreters.list_all()])
 """
     )
-    assert out == "kept closed [0]\n"
+    # 3.12 never lets go of it.
+    kept = "" if sys.version_info < (3, 13) else "kept "
+    assert out == f"{kept}closed [0]\n"
