@@ -329,6 +329,9 @@ sipy_endings_abandon(void)
 {
     si_mutex_lock(&endings_mu);
     abandoned = true;
+    for (sipy_ending *e = endings; e != NULL; e = e->next) {
+        sipy_exit_stop_code(e->interp); /* listed, it is there */
+    }
     si_mutex_unlock(&endings_mu);
     uint32_t count;
     while ((count = si_load_seq_cst(&last_steps)) != 0) {

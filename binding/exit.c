@@ -15,14 +15,17 @@
 #include "binding/pool/spares.h"
 #include "core/platform/clock.h"
 #include "core/platform/futex.h"
+#include "core/platform/thread.h"
 
 #define EXIT_GRACE_NS 5000000000  /* for everything that still runs, together */
 #define OWN_THREADS_NS 2000000000 /* of these, until own threads are asked to leave */
 #define LATE_NS 1000000000        /* more, for endings that are interrupted then */
+#define STOP_NS 100000000         /* and more, for code that is left behind to stop */
 
 static si_atomic_u32 exiting;         /* 1 from the exit hook on */
 static si_atomic_u32 hook_registered; /* 1 once main has the hook, or soon will */
 static si_atomic_u32 creations;       /* going on; a futex for the exit */
+static si_atomic_u32 unstopped;       /* interpreters whose code is to stop; likewise */
 
 bool
 sipy_process_exiting(void)
@@ -77,13 +80,10 @@ await_end(sipy_interp *interp, int64_t deadline_ns)
     return status == SI_OK && si_gate_is_closed(&interp->gate);
 }
 
-/* Closes the gate of interp, interrupting what runs. -> whether it is ours to end */
+/* Interrupts what runs in interp, whose gate we have closed. -> whether all have left */
 static bool
-close_gate(sipy_interp *interp, int64_t deadline_ns)
+drain_gate(sipy_interp *interp, int64_t deadline_ns)
 {
-    if (si_gate_close(&interp->gate, false) != SI_OK) {
-        return false;
-    }
     sipy_interrupt_close(interp, PyExc_SystemExit);
     sipy_interrupt_nudge(interp); /* a worker of a pool leaves once it sees the gate */
     si_status status;
@@ -95,15 +95,53 @@ close_gate(sipy_interp *interp, int64_t deadline_ns)
     return status == SI_OK; /* else it is stuck in C, and stays closed to everybody */
 }
 
+/* Runs in an interpreter that is left behind, at a bytecode boundary. */
+static int
+stop_here(void *Py_UNUSED(arg))
+{
+    if (si_sub_seq_cst(&unstopped, 1) == 1) {
+        si_futex_wake(&unstopped, 1);
+    }
+    si_thread_stop(); /* with its GIL, so that no other thread of it goes on */
+}
+
+void
+sipy_exit_stop_code(sipy_interp *interp)
+{
+    (void)si_add_seq_cst(&unstopped, 1);
+    if (sipy_compat_add_pending(interp->native, stop_here, NULL) < 0) {
+        (void)si_sub_seq_cst(&unstopped, 1); /* too many: it comes to no bytecode */
+    }
+}
+
+/* What is in C, or waits for a lock there, stops when it comes back. */
+static void
+await_stops(void)
+{
+    Py_BEGIN_ALLOW_THREADS
+    int64_t deadline_ns = si_deadline_after(STOP_NS);
+    uint32_t count;
+    while ((count = si_load_seq_cst(&unstopped)) != 0 && si_now_ns() < deadline_ns) {
+        si_status status = si_futex_wait(&unstopped, count, deadline_ns);
+        (void)status; /* whatever woke us: look again */
+    }
+    Py_END_ALLOW_THREADS
+}
+
 /* -> whether interp is ended, or was already */
 static bool
 end_at_exit(sipy_interp *interp, const sipy_patience *limits)
 {
-    if (!close_gate(interp, limits->give_up_ns)) {
+    if (si_gate_close(&interp->gate, false) != SI_OK) {
         return si_gate_is_closed(&interp->gate) &&
                await_end(interp, limits->give_up_ns + LATE_NS);
     }
-    return sipy_interp_end_within(interp, limits);
+    bool ended =
+        drain_gate(interp, limits->give_up_ns) && sipy_interp_end_within(interp, limits);
+    if (!ended) {
+        sipy_exit_stop_code(interp); /* its gate is ours, so nobody else ends it */
+    }
+    return ended;
 }
 
 /* What other threads have begun to end may have no record any more, but is still on
@@ -167,6 +205,7 @@ close_all(PyObject *Py_UNUSED(self), PyObject *Py_UNUSED(args))
         /* A thread is stuck in C inside one, or cannot be joined. CPython aborts (3.12,
          * 3.13) or warns and waits when it meets such an interpreter: it shall not. */
         abandon_endings();
+        await_stops();
         (void)sipy_compat_forget_other_interpreters();
     }
     Py_RETURN_NONE;

@@ -87,4 +87,10 @@ sipy_interp_drop(sipy_interp *interp);
 bool
 sipy_process_exiting(void);
 
+/* Has the thread that executes bytecode of interp, now or next, stop there for good: what
+ * the exit leaves behind shall not run while CPython takes itself apart. Only the exit,
+ * while interp->native cannot go; never blocks. */
+void
+sipy_exit_stop_code(sipy_interp *interp);
+
 #endif /* SIPY_INTERP_H */

@@ -1,8 +1,8 @@
 /* interrupt.c — see interrupt.h.
  *
- * A run that calls into another interpreter comes to no bytecode meanwhile, so what is asked
- * of it is asked of the inner run as well. Either who asks sees the inner run, or that sees,
- * as it begins, what was asked (sipy_interrupt_pass_on).
+ * A run that calls into another interpreter comes to no bytecode meanwhile, so what is
+ * asked of it is asked of the inner run as well. Either who asks sees the inner run, or
+ * that sees, as it begins, what was asked (sipy_interrupt_pass_on).
  *
  * Lock order: interp->mu is a leaf. Nothing is woken and no Python runs under it.
  */

@@ -5,8 +5,8 @@
  *            pending call, at a bytecode boundary there, or by the blocking call of ours
  *            in which the run's thread sleeps; whoever comes first takes it.
  * Depth      A run may call into another interpreter, so runs of one thread lie inside one
- *            another: the outermost has depth 1. The code that runs while an interpreter ends
- *            (ending.h) counts as one.
+ *            another: the outermost has depth 1. The code that runs while an interpreter
+ *            ends (ending.h) counts as one.
  */
 #ifndef SIPY_INTERRUPT_H
 #define SIPY_INTERRUPT_H

@@ -60,7 +60,8 @@ void
 sipy_run_end(sipy_run *run);
 
 /* The last step, with the exception of the visit set or not: what Ctrl-C during it, or an
- * interrupt of the caller's own run, makes of its outcome. Takes over result, which may be NULL. -> result | NULL with exception */
+ * interrupt of the caller's own run, makes of its outcome. Takes over result, which may be
+ * NULL. -> result | NULL with exception */
 PyObject *
 sipy_run_conclude(const sipy_run *run, const sipy_state *state, PyObject *result);
 
