@@ -64,7 +64,7 @@ interrupt_one(const sipy_ending *e, PyObject *exc) SI_REQUIRES(endings_mu)
 {
     (void)sipy_compat_raise_soon(e->ts, exc); /* else one waits there already */
     sipy_interrupt_nudge(e->interp);
-    sipy_interrupt_inner(e->thread, e->depth, exc);
+    sipy_interrupt_inner(NULL, 0, e->thread, e->depth, exc);
 }
 
 static void
@@ -274,11 +274,13 @@ sipy_ending_shut_at_last(sipy_interp *interp)
 }
 
 void
-sipy_endings_interrupt(unsigned long thread, uint32_t depth, PyObject *exc)
+sipy_endings_interrupt(const sipy_interp *outer, uint64_t outer_run, unsigned long thread,
+                       uint32_t depth, PyObject *exc)
 {
     si_mutex_lock(&endings_mu);
     for (const sipy_ending *e = endings; e != NULL; e = e->next) {
-        if (e->thread == thread && e->depth > depth) {
+        if (e->thread == thread && e->depth > depth &&
+            sipy_interrupt_goes_on(outer, outer_run)) { /* so e, which is open, is in it */
             interrupt_one(e, exc);
         }
     }

@@ -78,10 +78,12 @@ sipy_endings_hurry(int64_t ask_ns, int64_t give_up_ns);
 void
 sipy_endings_abandon(void);
 
-/* Interrupts once what runs in the endings of thread that lie inside of its run at depth.
- * Any thread; never blocks. */
+/* Interrupts once what runs in the endings of thread that lie inside of its run at depth,
+ * that of outer, as long as this goes on; outer NULL: it cannot end meanwhile. Any thread;
+ * never blocks. */
 void
-sipy_endings_interrupt(unsigned long thread, uint32_t depth, PyObject *exc);
+sipy_endings_interrupt(const sipy_interp *outer, uint64_t outer_run, unsigned long thread,
+                       uint32_t depth, PyObject *exc);
 
 /* When own threads of what this thread ends are asked to leave: the time of the exit, or
  * that of an ending that this thread is in; SI_FOREVER: there is none. */

@@ -146,18 +146,38 @@ find_inner(unsigned long thread, uint32_t depth, uint64_t *run)
     return NULL;
 }
 
+bool
+sipy_interrupt_goes_on(const sipy_interp *interp, uint64_t run)
+{
+    return interp == NULL || si_load_seq_cst(&interp->run) == run;
+}
+
 void
-sipy_interrupt_inner(unsigned long thread, uint32_t depth, PyObject *exc)
+sipy_interrupt_inner(const sipy_interp *outer, uint64_t outer_run, unsigned long thread,
+                     uint32_t depth, PyObject *exc)
 {
     uint64_t run;
+    sipy_interp *before = NULL; /* the reference that outer is one of */
     sipy_interp *interp;
     while ((interp = find_inner(thread, depth + 1, &run)) != NULL) {
-        si_status asked = request_one(interp, run, exc, &thread, &depth);
+        /* If the outer run still goes on, the inner one, which was seen before, is in it
+         * and not in what its thread has run since. */
+        si_status asked = sipy_interrupt_goes_on(outer, outer_run)
+                              ? request_one(interp, run, exc, &thread, &depth)
+                              : SI_EMPTY;
         si_gate_leave(&interp->gate);
-        sipy_interp_drop(interp);
-        if (asked == SI_EMPTY) {
-            return; /* it is over: its thread comes back to who was asked before */
+        if (before != NULL) {
+            sipy_interp_drop(before);
         }
+        before = interp;
+        if (asked == SI_EMPTY) {
+            break; /* it is over: its thread comes back to who was asked before */
+        }
+        outer = interp;
+        outer_run = run;
+    }
+    if (before != NULL) {
+        sipy_interp_drop(before);
     }
 }
 
@@ -174,8 +194,8 @@ sipy_interrupt_request_run(sipy_interp *interp, uint64_t run, PyObject *exc)
     uint32_t depth = 0;
     si_status status = request_one(interp, run, exc, &thread, &depth);
     if (status != SI_EMPTY) {
-        sipy_interrupt_inner(thread, depth, exc);
-        sipy_endings_interrupt(thread, depth, exc);
+        sipy_interrupt_inner(interp, run, thread, depth, exc);
+        sipy_endings_interrupt(interp, run, thread, depth, exc);
     }
     return status;
 }
@@ -334,8 +354,8 @@ sipy_interrupt_own_threads(sipy_interp *interp, unsigned long spared)
         }
         if (s.next != self && s.next != spared) {
             (void)PyThreadState_SetAsyncExc(s.next, PyExc_SystemExit);
-            sipy_interrupt_inner(s.next, 0, PyExc_SystemExit);
-            sipy_endings_interrupt(s.next, 0, PyExc_SystemExit);
+            sipy_interrupt_inner(NULL, 0, s.next, 0, PyExc_SystemExit);
+            sipy_endings_interrupt(NULL, 0, s.next, 0, PyExc_SystemExit);
         }
         s.after = s.next;
         s.next = 0;

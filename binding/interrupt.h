@@ -38,10 +38,16 @@ sipy_interrupt_request(sipy_interp *interp, PyObject *exc);
 SI_NODISCARD si_status
 sipy_interrupt_request_run(sipy_interp *interp, uint64_t run, PyObject *exc);
 
+/* Whether that run, seen odd before, still goes on; of interp NULL, the caller sees to it. */
+bool
+sipy_interrupt_goes_on(const sipy_interp *interp, uint64_t run);
+
 /* Asks for exc in the runs of thread that are deeper than depth, but for those inside an
- * ending. Any thread; never blocks. */
+ * ending, as long as the run of outer at that depth goes on. outer NULL: what is at that
+ * depth cannot end meanwhile. Any thread; never blocks. */
 void
-sipy_interrupt_inner(unsigned long thread, uint32_t depth, PyObject *exc);
+sipy_interrupt_inner(const sipy_interp *outer, uint64_t outer_run, unsigned long thread,
+                     uint32_t depth, PyObject *exc);
 
 /* Asks for exc in the run that goes on and in one that is about to begin inside the gate;
  * NULL: no longer in the latter. The closing thread only. */
