@@ -101,6 +101,7 @@ typedef struct library {
     char *path;
     int fd;
     bool bundled; /* found relative to the library that needs it */
+    bool named;   /* opened by its path: no other is meant */
 } library;
 
 static void
@@ -292,7 +293,7 @@ needs_copy(const library *found, int depth, char reason[SIPY_MAX_REASON])
     }
     si_elf_image image;
     const char *why;
-    search result = ABSENT;
+    search result = found->named ? FOUND : ABSENT; /* the attempt says what it is */
     if (si_elf_open(&image, bytes, (size_t)file.size, &why) == SI_OK) {
         result = image_needs_copy(&image, found, depth, reason);
     }
@@ -370,28 +371,40 @@ sipy_needed_fini(sipy_needed *needed)
     needed->count = 0;
 }
 
-/* Whether a folder of the path is one that packages are installed in. */
-static bool
-is_of_a_package(const char *path)
+/* Whether the dynamic linker would find that very file by its name alone. */
+static search
+is_of_the_system(int fd, const char *path, char reason[SIPY_MAX_REASON])
 {
-    return strstr(path, "/site-packages/") != NULL ||
-           strstr(path, "/dist-packages/") != NULL;
+    const char *base = strrchr(path, '/') + 1;
+    library other = {.fd = -1};
+    sipy_file_id here, there;
+    search result = find_in_cache(base, &other, reason);
+    if (result == ABSENT) {
+        result = find_in(si_elf_folders, base, &other, reason);
+    }
+    if (result == FOUND &&
+        (sipy_file_identify(fd, &here) != 0 || sipy_file_identify(other.fd, &there) != 0 ||
+         !sipy_file_same(&here, &there))) {
+        result = ABSENT;
+    }
+    library_fini(&other);
+    return result;
 }
 
 int
 sipy_needed_when_opened(int fd, const char *path, char reason[SIPY_MAX_REASON])
 {
-    const char *base = strrchr(path, '/') + 1;
-    if (is_of_a_package(path) && !is_listed(base, thread_safe, COUNT(thread_safe))) {
-        return 1;
-    }
     char *own = sipy_duplicate(path);
     if (own == NULL) {
         (void)no_memory(reason);
         return -1;
     }
-    library found = {.path = own, .fd = fd};
-    search result = needs_copy(&found, 0, reason);
+    search result = is_of_the_system(fd, path, reason);
+    library found = {
+        .path = own, .fd = fd, .bundled = result == ABSENT, .named = result == ABSENT};
+    if (result != UNCLEAR) {
+        result = needs_copy(&found, 0, reason);
+    }
     si_free(own);
     return result == UNCLEAR ? -1 : result == FOUND;
 }

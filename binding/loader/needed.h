@@ -23,7 +23,8 @@ sipy_needed_init(sipy_needed *needed, sipy_batch *batch, const sipy_copy *copy,
                  const si_elf_image *image, char reason[SIPY_MAX_REASON]);
 
 /* Whether the library at that absolute path, which is open on fd, is to be copied where
- * code opens it by the path. Any thread. -> 1, 0 | -1 with the cause in reason */
+ * code opens it by the path. One that the dynamic linker finds by its name is not, unless
+ * it uses Python. Any thread. -> 1, 0 | -1 with the cause in reason */
 int
 sipy_needed_when_opened(int fd, const char *path, char reason[SIPY_MAX_REASON]);
 

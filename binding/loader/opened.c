@@ -1,11 +1,10 @@
 /* opened.c — libraries that an interpreter's code opens by path: ctypes, cffi in ABI mode.
  *
- * Both modules are private copies, and their dlopen comes here. What a module's file
- * would need in the same place is what counts (needed.h): a library that uses Python or
- * that an installed package has brought along gets a copy of its own, as it would have in
- * a process of its own (llvmlite's compiler keeps a table of symbols, which are numba's
- * private copies); any other is shared. A library of which the interpreter has a copy
- * already is that copy.
+ * Both modules are private copies, and their dlopen comes here. A library that somebody
+ * has brought along gets a copy of its own, as it would have in a process of its own
+ * (llvmlite's compiler keeps a table of symbols, which are those of numba's private
+ * copies). Those of the system, and what needed.h knows to be safe, are shared. A library
+ * of which the interpreter has a copy already is that copy.
  */
 #include <dlfcn.h>
 #include <errno.h>

@@ -1,4 +1,4 @@
-"""Libraries that code opens by path: those of packages are each interpreter's own."""
+"""Libraries that code opens by path are each interpreter's own; not the system's."""
 
 import textwrap
 
@@ -69,22 +69,31 @@ print(*(ctypes.CDLL(args[0]).count() for _ in range(2)))
 """
 
 
-@pytest.mark.parametrize("folder", ["site-packages/p", "lib/dist-packages/p/q"])
-def test_one_of_a_package(script, library, folder):
-    assert in_two(script, COUNT_TWICE, library(folder)) == ["1 2", "1 2"]
+@pytest.mark.parametrize("source", [COUNTER, USES_PYTHON])
+def test_by_path(script, library, source):
+    assert in_two(script, COUNT_TWICE, library("package", source)) == ["1 2", "1 2"]
 
 
-def test_one_of_no_package_is_shared(script, library):
-    assert in_two(script, COUNT_TWICE, library("elsewhere")) == ["1 2", "3 4"]
+def test_by_name_it_is_shared(script, library):
+    """The dynamic linker finds it, as it does for the rest of the process."""
+    path = library("elsewhere")
+    env = {"LD_LIBRARY_PATH": str(path.parent)}
+    assert in_two(script, COUNT_TWICE, path.name, env=env) == ["1 2", "3 4"]
 
 
-def test_one_that_uses_python(script, library):
-    path = library("elsewhere", USES_PYTHON)
-    assert in_two(script, COUNT_TWICE, path) == ["1 2", "1 2"]
+def test_one_of_the_system_is_shared(script):
+    opened = """
+    import ctypes
+    with open("/proc/self/maps") as maps:
+        path = next(line.split()[-1] for line in maps if "/libc.so" in line)
+    exits = ctypes.cast(ctypes.CDLL(path).exit, ctypes.c_void_p).value
+    print(exits == ctypes.cast(ctypes.CDLL(None).exit, ctypes.c_void_p).value)
+    """
+    assert in_two(script, opened) == ["True"] * 2
 
 
 def test_with_cpythons_rule_it_is_shared(script, library):
-    path = library("site-packages")
+    path = library("package")
     import_ctypes = """
     try:
         import ctypes
@@ -108,20 +117,20 @@ def test_the_main_interpreter_has_the_library_itself(script, library):
             interp.exec('import ctypes; print(ctypes.CDLL(path).count())')
         print(here.count())
         """,
-        library("site-packages"),
+        library("package"),
     )
     assert out == "1\n2\n"
 
 
 def test_a_relative_path_and_a_link(script, library, tmp_path):
-    path = library("site-packages/p")
+    path = library("package")
     (tmp_path / "link.so").symlink_to(path)
     opened = """
     import ctypes
     for name in args:
         print(ctypes.CDLL(name).count())
     """
-    names = ["./site-packages/p/libcounter.so", "./link.so"]
+    names = ["./package/libcounter.so", "./link.so"]
     assert in_two(script, opened, *names) == ["1", "2"] * 2
 
 
@@ -134,13 +143,13 @@ def test_closed_by_one_user_and_used_by_another(script, library):
     _ctypes.dlclose(ctypes.CDLL(args[0])._handle)
     print(second.count(), ctypes.CDLL(args[0]).count())
     """
-    assert in_two(script, opened, library("site-packages")) == ["1 2"] * 2
+    assert in_two(script, opened, library("package")) == ["1 2"] * 2
 
 
 def test_what_it_needs_is_found_beside_it(script, library):
-    needed = library("site-packages/libs")
+    needed = library("package/libs")
     options = [f"-L{needed.parent}", "-lcounter", "-Wl,-rpath,$ORIGIN/libs"]
-    path = library("site-packages", NEEDS_COUNTER, *options, name="libtop.so")
+    path = library("package", NEEDS_COUNTER, *options, name="libtop.so")
     opened = """
     import ctypes
     print(ctypes.CDLL(args[0]).count_there(), ctypes.CDLL(args[1]).count())
@@ -150,8 +159,8 @@ def test_what_it_needs_is_found_beside_it(script, library):
 
 def test_rtld_global(script, library):
     """Those opened later find its symbols, whatever they are linked to."""
-    first = library("site-packages")
-    second = library("site-packages", NEEDS_COUNTER, name="libsecond.so")
+    first = library("package")
+    second = library("package", NEEDS_COUNTER, name="libsecond.so")
     opened = """
     import ctypes
     try:
@@ -191,7 +200,7 @@ print(ctypes.CDLL(None).getpid() > 0)
 
 
 def test_damaged_missing_and_foreign(script, library):
-    whole = library("site-packages")
+    whole = library("package")
     damaged = whole.with_name("damaged.so")
     damaged.write_bytes(whole.read_bytes()[:1000])
     missing = whole.with_name("missing.so")
@@ -211,7 +220,7 @@ def test_damaged_missing_and_foreign(script, library):
 
 def test_an_error_is_told_once(script, library):
     """The next one of the system's is not hidden by ours."""
-    whole = library("site-packages")
+    whole = library("package")
     damaged = whole.with_name("damaged.so")
     damaged.write_bytes(b"\x7fELF")
     opened = """
@@ -234,8 +243,8 @@ def test_an_error_is_told_once(script, library):
 
 def test_replaced_on_disk(script, library):
     """A new file is a new library, as for the dynamic linker."""
-    path = library("site-packages")
-    other = library("site-packages", COUNTER.replace("++counter", "100 + ++counter"),
+    path = library("package")
+    other = library("package", COUNTER.replace("++counter", "100 + ++counter"),
                     name="other.so")  # fmt: skip
     opened = """
     import ctypes, os, shutil
