@@ -214,9 +214,7 @@ sipy__enc_memoryview(sipy_encoder *e, PyObject *obj)
     if (known != 0) {
         return known < 0 ? -1 : 0;
     }
-    if (sipy__enc_hold(e) < 0) {
-        return -1;
-    }
+    sipy__enc_hold(e);
     sipy_export *export = export_buffer(e->t, obj, PyBUF_FULL_RO);
     if (export == NULL) {
         return -1;

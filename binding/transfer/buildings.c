@@ -115,7 +115,8 @@ write_blob(sipy_encoder *outer, building *b,
     e->in_function = true;
     e->building = b;
     e->scope = outer->scope;
-    bool failed = sipy__enc_hold(e) < 0 || write(e, b, with) < 0;
+    sipy__enc_hold(e);
+    bool failed = write(e, b, with) < 0;
     for (size_t i = b->first; !failed && b->low == b->depth && i < b->parts->count; i++) {
         open_part *p = &b->parts->list[i];
         failed = sipy__image_hold_blob(&image, p->blob, p->tag) < 0;

@@ -238,7 +238,8 @@ sipy__class_info(sipy_encoder *e, PyTypeObject *type)
     if (SI_UNLIKELY(info->type != type || info->version != version || version == 0)) {
         /* Looking at a class can run Python code, which may use this entry as well. */
         sipy_class_info fresh = {.type = type, .version = version};
-        if (sipy__enc_hold(e) < 0 || look_at(e, type, &fresh) < 0) {
+        sipy__enc_hold(e);
+        if (look_at(e, type, &fresh) < 0) {
             return NULL;
         }
         Py_XSETREF(info->slots, NULL);
@@ -382,9 +383,7 @@ sipy__enc_global(sipy_encoder *e, PyObject *obj, PyObject *name)
 {
     sipy_transfer *t = e->t;
     PyObject *module = NULL, *own_name = NULL;
-    if (sipy__enc_hold(e) < 0) {
-        return -1;
-    }
+    sipy__enc_hold(e);
     if (name == NULL && sipy_compat_get_optional(obj, t->n___qualname__, &own_name) < 0) {
         return -1;
     }

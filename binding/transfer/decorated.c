@@ -295,10 +295,11 @@ sipy__enc_dispatch_method(sipy_encoder *e, PyObject *obj)
         state = func == NULL ? NULL : attributes_without(obj, made_anew);
         reduced = state == NULL ? NULL : Py_BuildValue("O(O)O", type, func, state);
         if (result == 0) {
-            result = reduced == NULL || sipy__enc_hold(e) < 0 ||
-                             sipy__enc_reduced(e, obj, reduced, 0, NULL, memo) < 0
-                         ? -1
-                         : 1;
+            sipy__enc_hold(e);
+            result =
+                reduced == NULL || sipy__enc_reduced(e, obj, reduced, 0, NULL, memo) < 0
+                    ? -1
+                    : 1;
         }
     }
     Py_XDECREF(type);

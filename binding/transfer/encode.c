@@ -66,12 +66,12 @@ sipy__enc_pop(sipy_encoder *e)
     Py_XDECREF(aside);
 }
 
-int
+void
 sipy__enc_hold(sipy_encoder *e)
 {
     e->pure = false;
     if (e->holding) {
-        return 0;
+        return;
     }
     e->holding = true;
     for (size_t i = 0; i < e->depth; i++) {
@@ -83,7 +83,6 @@ sipy__enc_hold(sipy_encoder *e)
     for (uint32_t i = 0; i < e->memo_count; i++) {
         Py_XINCREF(e->numbered[i]);
     }
-    return 0;
 }
 
 int
@@ -101,7 +100,8 @@ sipy__enc_begin_late(sipy_encoder *e, PyObject *obj, bool *memo)
     if (known != 0) {
         return known < 0 ? -1 : 0;
     }
-    return sipy__enc_hold(e) < 0 ? -1 : 1;
+    sipy__enc_hold(e);
+    return 1;
 }
 
 /* ---- the frames, each going on until it meets a container or its end ----

@@ -128,8 +128,8 @@ int
 sipy__enc_grow(sipy_encoder *e, size_t size);
 
 /* From here on, whatever is pointed to is owned. Call it before any Python code can
- * run. -> 0 | -1 with MemoryError */
-int
+ * run. */
+void
 sipy__enc_hold(sipy_encoder *e);
 
 /* Pushes a frame; obj is borrowed unless steal. Frees obj on failure if steal.

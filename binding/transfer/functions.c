@@ -211,9 +211,7 @@ write_by_value(sipy_encoder *e, PyFunctionObject *func, PyObject *needs, deps *f
 static int
 write_slowly(sipy_encoder *e, PyFunctionObject *func)
 {
-    if (sipy__enc_hold(e) < 0) {
-        return -1;
-    }
+    sipy__enc_hold(e);
     deps found = {0};
     if (sipy__registry_of(func) != NULL) {
         int known = sipy__enc_global(e, (PyObject *)func, NULL);

@@ -232,9 +232,10 @@ sipy__enc_local_class(sipy_encoder *e, PyTypeObject *type)
 {
     PyObject *self = (PyObject *)type;
     sipy_functions *fs = sipy__functions(e->t);
-    if (fs == NULL || sipy__enc_hold(e) < 0) {
+    if (fs == NULL) {
         return -1;
     }
+    sipy__enc_hold(e);
     if (!PyType_HasFeature(type, Py_TPFLAGS_HEAPTYPE)) {
         PyErr_Format(PyExc_TypeError, "class '%.200s' cannot be imported", type->tp_name);
         return -1;

@@ -175,8 +175,8 @@ write_descriptor(sipy_encoder *e, PyObject *obj, PyTypeObject *type)
     }
     PyObject *reduced = PyTuple_Pack(2, type, args);
     Py_DECREF(args);
-    int failed = reduced == NULL || sipy__enc_hold(e) < 0 ||
-                 sipy__enc_reduced(e, obj, reduced, 0, NULL, memo) < 0;
+    sipy__enc_hold(e);
+    int failed = reduced == NULL || sipy__enc_reduced(e, obj, reduced, 0, NULL, memo) < 0;
     Py_XDECREF(reduced);
     return failed ? -1 : 1;
 }
@@ -281,7 +281,8 @@ write_other(sipy_encoder *e, PyObject *obj, PyTypeObject *type)
         return sipy__enc_method(e, obj);
     }
     if (type == &PyCode_Type) {
-        return sipy__enc_hold(e) < 0 ? -1 : sipy__enc_code(e, obj);
+        sipy__enc_hold(e);
+        return sipy__enc_code(e, obj);
     }
     if (type == &PyModule_Type && e->in_function) {
         return sipy__enc_module(e, obj);
