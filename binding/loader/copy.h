@@ -150,6 +150,10 @@ int
 sipy_support_of(int fd, const sipy_file_id *file, const char *path, const char *init_name,
                 char reason[SIPY_MAX_REASON]);
 
+/* What is remembered; SIPY_SUPPORT_UNKNOWN: nothing. Any thread. */
+sipy_support
+sipy_support_recall(const sipy_file_id *file);
+
 /* Remembers a verdict for the process. Any thread. */
 void
 sipy_support_remember(const sipy_file_id *file, sipy_support support);

@@ -55,6 +55,9 @@ copy_of(sipy_loader *loader, int fd, const char *path, int flags,
     if (known != NULL) {
         return known;
     }
+    if (sipy_support_recall(&file) == SIPY_SUPPORT_DECLARED) {
+        return NULL; /* a module that is loaded as it is */
+    }
     int copied = sipy_needed_when_opened(fd, path, reason);
     if (copied <= 0 || (flags & RTLD_NOLOAD) != 0) {
         return NULL;

@@ -52,8 +52,8 @@ sipy_support_unlock(void) SI_NO_THREAD_SAFETY
     si_mutex_unlock(&verdicts.mu);
 }
 
-static sipy_support
-recall(const sipy_file_id *file)
+sipy_support
+sipy_support_recall(const sipy_file_id *file)
 {
     sipy_support support = SIPY_SUPPORT_UNKNOWN;
     si_mutex_lock(&verdicts.mu);
@@ -235,7 +235,7 @@ int
 sipy_support_of(int fd, const sipy_file_id *file, const char *path, const char *init_name,
                 char reason[SIPY_MAX_REASON])
 {
-    sipy_support support = recall(file);
+    sipy_support support = sipy_support_recall(file);
     if (support != SIPY_SUPPORT_UNKNOWN) {
         return (int)support;
     }

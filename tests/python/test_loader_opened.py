@@ -188,6 +188,21 @@ def test_a_module_s_library(script, modules):
     assert in_two(script, opened, modules, path) == ["None a b"] * 2
 
 
+@pytest.mark.parametrize(("name", "shared"), [("declared", True), ("multi", False)])
+def test_a_module_itself(script, modules, name, shared):
+    """What was imported is what is opened: the library, or the interpreter's copy."""
+    opened = f"""
+    import sys
+    sys.path.insert(0, args[0])
+    from samples import {name}
+    import ctypes
+    init = ctypes.PyDLL({name}.__file__).PyInit_{name}
+    print(ctypes.cast(init, ctypes.c_void_p).value)
+    """
+    first, second = in_two(script, opened, modules)
+    assert (first == second) == shared
+
+
 REFUSED = """
 import ctypes
 for path in args:
