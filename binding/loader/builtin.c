@@ -220,12 +220,14 @@ create_builtin(PyObject *self, PyObject *spec)
     bool faults = is_named(name, "faulthandler");
     bool signals = is_named(name, "_signal");
     bool traces = is_named(name, "_tracemalloc");
+    PyObject *module = traces                  ? create_tracing()
+                       : PyUnicode_Check(name) ? sipy_module_builtin(name, spec)
+                                               : NULL;
     Py_DECREF(name);
-    if (traces) {
-        return create_tracing();
+    if (module == NULL && PyErr_Occurred() == NULL) {
+        module =
+            faults ? create_unchecked(original, spec) : PyObject_CallOneArg(original, spec);
     }
-    PyObject *module =
-        faults ? create_unchecked(original, spec) : PyObject_CallOneArg(original, spec);
     if (module != NULL && faults && replace_setters(module) < 0) {
         Py_CLEAR(module);
     }

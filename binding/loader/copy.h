@@ -139,9 +139,10 @@ sipy_folder_of(const char *path);
 /* What a module says of itself. */
 typedef enum sipy_support {
     SIPY_SUPPORT_UNKNOWN = 0,  /* cannot be read from the file */
-    SIPY_SUPPORT_DECLARED = 1, /* runs with a GIL per interpreter: load it as always */
+    SIPY_SUPPORT_DECLARED = 1, /* runs with a GIL per interpreter: load it as it is */
     SIPY_SUPPORT_NONE = 2,     /* does not say so: needs a copy */
     SIPY_SUPPORT_SYSTEM = 3,   /* does not, and a copy would not help */
+    SIPY_SUPPORT_LATE = 4,     /* as DECLARED, but only its function says so, as it runs */
 } sipy_support;
 
 /* Reads it from the file, or from what is remembered of it. init_name stands behind
@@ -171,6 +172,15 @@ sipy_support_unlock(void);
 PyObject *
 sipy_module_create(sipy_copy *copy, PyObject *spec, PyObject *name, PyObject *path,
                    const char *init_name, bool *declared);
+
+/* A module that declares support and that the whole process shares, not executed yet.
+ * Attached. -> new module | NULL with an exception, or without: CPython has to load it */
+PyObject *
+sipy_module_shared(const char *path, const char *init_name, PyObject *spec);
+
+/* The same for a module that is built into the interpreter. */
+PyObject *
+sipy_module_builtin(PyObject *name, PyObject *spec);
 
 /* Makes the definition of a copy's module declare the support that the copy gives it.
  * Attached. -> 0 | -1 with MemoryError */

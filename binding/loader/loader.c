@@ -99,6 +99,13 @@ load_normally(const request *r)
     return PyObject_CallOneArg(r->loader->create_dynamic, r->spec);
 }
 
+static PyObject *
+load_shared(const request *r)
+{
+    PyObject *module = sipy_module_shared(r->file_path, r->init_name, r->spec);
+    return module != NULL || PyErr_Occurred() != NULL ? module : load_normally(r);
+}
+
 /* Nobody comes in any more, and those who wait at the gate see that it has ended. */
 static void
 shut(sipy_loader *loader)
@@ -177,7 +184,7 @@ load_copy(request *r, bool unsure)
         sipy_module_create(copy, r->spec, r->name, r->path, r->init_name, &declared);
     if (declared) {
         /* The copy stays: its code has run, and may have left itself anywhere. */
-        sipy_support_remember(&r->file, SIPY_SUPPORT_DECLARED);
+        sipy_support_remember(&r->file, SIPY_SUPPORT_LATE);
         return load_normally(r);
     }
     if (unsure && module != NULL) {
@@ -208,6 +215,8 @@ load(request *r)
     int support = sipy_support_of(r->fd, &r->file, r->file_path, r->init_name, reason);
     switch (support) {
         case SIPY_SUPPORT_DECLARED:
+            return load_shared(r);
+        case SIPY_SUPPORT_LATE:
             return load_normally(r);
         case SIPY_SUPPORT_SYSTEM:
             sipy_import_error(r->name, r->path,

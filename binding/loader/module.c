@@ -3,6 +3,13 @@
  * CPython would run an unknown PyInit_ function in the main interpreter first and keep
  * the result in process-wide tables. Here it runs where it was imported, and what must be
  * remembered hangs on the copy. Everything in this file is [home].
+ *
+ * A module that is shared by the process needs no visit to the main interpreter either: its
+ * file says that its function returns a definition with slots (support.c). CPython would
+ * make a thread state there, wait for that GIL, and on the first thread of the process have
+ * the C library read all of /proc/self/maps, for each module that is imported. Two
+ * interpreters that initialise one definition at once write the same into it, but for an
+ * index that modules with slots do not use.
  */
 #include <dlfcn.h>
 #include <stdio.h>
@@ -11,6 +18,9 @@
 #include "binding/compat/compat_module.h"
 #include "binding/loader/copy.h"
 #include "core/base/alloc.h"
+#include "core/elf/machine.h"
+
+#define GETTER_SIZE 24 /* bytes of code that such a function has at the most */
 
 /* Slots are 16 bytes in every version: 32 bits of number (and flags), a pointer. */
 typedef struct raw_slot {
@@ -54,6 +64,67 @@ declare_support(const raw_slot *slots)
         result[to].value = Py_MOD_PER_INTERPRETER_GIL_SUPPORTED;
     }
     return result;
+}
+
+/* From an init function that returns a definition with slots. -> as sipy_module_shared */
+static PyObject *
+initialise_here(PyObject *(*init)(void), PyObject *spec)
+{
+    PyObject *definition = init();
+    if (definition != NULL && Py_IS_TYPE(definition, &PyModuleDef_Type) &&
+        PyErr_Occurred() == NULL) {
+        return PyModule_FromDefAndSpec((PyModuleDef *)definition, spec);
+    }
+    PyErr_Clear(); /* CPython words what is wrong with it */
+    return NULL;
+}
+
+/* Whether the code says that the function does nothing but return such a definition, which
+ * declares support. */
+static bool
+returns_declared(PyObject *(*init)(void))
+{
+    const uint8_t *code;
+    uint64_t object;
+    bool jumps;
+    memcpy(&code, &init, sizeof code);
+    if (!si_elf_read_getter(code, GETTER_SIZE, (uintptr_t)code, &object, &jumps) ||
+        !jumps || !si_elf_getter_calls(code, (uintptr_t)PyModuleDef_Init)) {
+        return false;
+    }
+    const PyModuleDef *def = (const PyModuleDef *)(uintptr_t)object;
+    return declares_support((const raw_slot *)def->m_slots);
+}
+
+PyObject *
+sipy_module_builtin(PyObject *name, PyObject *spec)
+{
+    const struct _inittab *entry = PyImport_Inittab;
+    while (entry->name != NULL &&
+           PyUnicode_CompareWithASCIIString(name, entry->name) != 0) {
+        entry++;
+    }
+    return entry->initfunc != NULL && returns_declared(entry->initfunc)
+               ? initialise_here(entry->initfunc, spec)
+               : NULL;
+}
+
+PyObject *
+sipy_module_shared(const char *path, const char *init_name, PyObject *spec)
+{
+    char name[256];
+    int n = snprintf(name, sizeof name, "PyModExport%s", init_name);
+    void *handle = strchr(path, '/') != NULL && n > 0 && (size_t)n < sizeof name
+                       ? dlopen(path, sipy_compat_dlopen_flags())
+                       : NULL; /* it stays open, as every module's does */
+    if (handle == NULL || (sipy_compat_has_exports() && dlsym(handle, name) != NULL)) {
+        return NULL;
+    }
+    (void)snprintf(name, sizeof name, "PyInit%s", init_name);
+    void *found = dlsym(handle, name);
+    PyObject *(*init)(void) = NULL;
+    memcpy(&init, &found, sizeof init);
+    return init != NULL ? initialise_here(init, spec) : NULL;
 }
 
 static sipy_single *

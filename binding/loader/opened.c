@@ -55,7 +55,8 @@ copy_of(sipy_loader *loader, int fd, const char *path, int flags,
     if (known != NULL) {
         return known;
     }
-    if (sipy_support_recall(&file) == SIPY_SUPPORT_DECLARED) {
+    sipy_support support = sipy_support_recall(&file);
+    if (support == SIPY_SUPPORT_DECLARED || support == SIPY_SUPPORT_LATE) {
         return NULL; /* a module that is loaded as it is */
     }
     int copied = sipy_needed_when_opened(fd, path, reason);

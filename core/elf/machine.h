@@ -52,12 +52,17 @@ si_elf_relocation_of(uint32_t relocation_type, unsigned *size, bool is_lazy);
 void
 si_elf_write_stub(uint8_t *code, const void *owner, unsigned argument, uintptr_t target);
 
-/* Recognises a function that does nothing but hand out one address of its library, as
+/* Recognises a function that does nothing but hand out one address of its binary, as
  * compilers emit it: "return tail(&object)" or "return &object". address is where the
  * code will be, available the number of its bytes in the file.
  * true: *object is that address and *jumps says whether a call comes behind. */
 bool
 si_elf_read_getter(const uint8_t *code, size_t available, uint64_t address,
                    uint64_t *object, bool *jumps);
+
+/* Whether the call behind a getter, which is in memory and was recognised as "return
+ * tail(&object)", leads to that function, directly or through the table of addresses. */
+bool
+si_elf_getter_calls(const uint8_t *code, uintptr_t function);
 
 #endif /* SI_ELF_MACHINE_H */

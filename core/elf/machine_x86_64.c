@@ -86,25 +86,38 @@ si_elf_write_stub(uint8_t *code, const void *owner, unsigned argument, uintptr_t
     memcpy(code + 24, jump_r11, 3);
 }
 
+static const uint8_t endbr64[4] = {0xf3, 0x0f, 0x1e, 0xfa};
+
 bool
 si_elf_read_getter(const uint8_t *code, size_t available, uint64_t address,
                    uint64_t *object, bool *jumps)
 {
-    static const uint8_t endbr64[4] = {0xf3, 0x0f, 0x1e, 0xfa};
     size_t at = 0;
     int32_t distance;
+    uint32_t absolute;
+    bool is_argument = true;
     if (available >= 4 && memcmp(code, endbr64, 4) == 0) {
         at = 4;
     }
-    /* lea distance(%rip), %rdi | %rax */
-    if (available - at < 8 || code[at] != 0x48 || code[at + 1] != 0x8d ||
-        (code[at + 2] != 0x3d && code[at + 2] != 0x05)) {
+    if (available - at < 8) {
         return false;
     }
-    bool is_argument = code[at + 2] == 0x3d;
-    memcpy(&distance, code + at + 3, 4);
-    at += 7;
-    *object = address + at + (uint64_t)(int64_t)distance;
+    if (code[at] == 0xbf) { /* mov $absolute, %edi: in a program at a fixed address */
+        memcpy(&absolute, code + at + 1, 4);
+        at += 5;
+        *object = absolute;
+    }
+    else if (code[at] == 0x48 && code[at + 1] == 0x8d &&
+             (code[at + 2] == 0x3d || code[at + 2] == 0x05)) {
+        /* lea distance(%rip), %rdi | %rax */
+        is_argument = code[at + 2] == 0x3d;
+        memcpy(&distance, code + at + 3, 4);
+        at += 7;
+        *object = address + at + (uint64_t)(int64_t)distance;
+    }
+    else {
+        return false;
+    }
     *jumps = is_argument;
     if (!is_argument) {
         return code[at] == 0xc3; /* ret */
@@ -117,4 +130,41 @@ si_elf_read_getter(const uint8_t *code, size_t available, uint64_t address,
         at++;
     }
     return available - at >= 2 && code[at] == 0xff && code[at + 1] == 0x25;
+}
+
+/* Behind what marks the target of an indirect jump, and the prefix of one. */
+static const uint8_t *
+skip_marks(const uint8_t *at)
+{
+    if (memcmp(at, endbr64, 4) == 0) {
+        at += 4;
+    }
+    return *at == 0xf2 ? at + 1 : at;
+}
+
+/* Where jmp *disp32(%rip) leads; 0: at is another instruction. */
+static uintptr_t
+indirect_target(const uint8_t *at)
+{
+    int32_t distance;
+    uintptr_t target = 0;
+    if (at[0] == 0xff && at[1] == 0x25) {
+        memcpy(&distance, at + 2, 4);
+        memcpy(&target, at + 6 + distance, sizeof target);
+    }
+    return target;
+}
+
+bool
+si_elf_getter_calls(const uint8_t *code, uintptr_t function)
+{
+    const uint8_t *at = skip_marks(code);
+    at = skip_marks(at + (*at == 0xbf ? 5 : 7));
+    if (*at != 0xe9) {
+        return indirect_target(at) == function;
+    }
+    int32_t distance;
+    memcpy(&distance, at + 1, 4);
+    const uint8_t *target = at + 5 + distance;
+    return (uintptr_t)target == function || indirect_target(skip_marks(target)) == function;
 }

@@ -371,6 +371,45 @@ def test_wakeup_descriptor_is_recorded(ask, interp):
     assert ask(interp, source) == [-1, 5]
 
 
+def test_imports_do_not_wait_for_the_main_interpreter(script):
+    """CPython initialises every module under the main interpreter's GIL."""
+    out = script.ok("""
+    import ctypes, os, subinterpreters, threading
+    ready, say_ready = os.pipe()
+    go, say_go = os.pipe()
+    done, say_done = os.pipe()
+    interp = subinterpreters.create()
+    interp.prepare_main(say_ready=say_ready, go=go, say_done=say_done)
+    source = '''
+    import os
+    os.write(say_ready, b"x")
+    os.read(go, 1)
+    import _bisect, _csv, _heapq, _json, _random, _statistics, array, cmath, select
+    os.write(say_done, b"x")
+    '''
+    thread = threading.Thread(target=interp.exec, args=(source,))
+    thread.start()
+    os.read(ready, 1)
+    read = ctypes.PyDLL(None).read  # keeps the GIL
+    os.write(say_go, b"x")
+    print(read(done, ctypes.create_string_buffer(1), 1))
+    thread.join()
+    """)
+    assert out == "1\n"
+
+
+@pytest.mark.parametrize("name", ["_json", "_struct", "_heapq", "array", "select"])
+def test_modules_of_the_standard_library_are_as_in_cpython(ask, interp, name):
+    """What is initialised here, and what CPython initialises."""
+    source = f"""
+        import {name} as m
+        result = [sorted(dir(m)), m.__name__, m.__package__, m.__doc__,
+                  type(m.__loader__).__name__, m.__spec__.origin,
+                  getattr(m, '__file__', None)]"""
+    with subinterpreters.create(extensions="declared") as plain:
+        assert ask(interp, source) == ask(plain, source)
+
+
 def test_audit_event(ask, interp):
     source = """
         seen = []

@@ -258,6 +258,41 @@ test_follows_a_getter(void **state)
     assert_int_equal(slot[16], 0);
 }
 
+#if defined(__x86_64__)
+/* Getters as compilers write them, and where their call leads. */
+static void
+test_reads_getters_in_memory(void **state)
+{
+    struct {
+        uint8_t code[56];
+        uintptr_t slot; /* the table of addresses */
+    } m = {.code = {
+               [0] = 0xbf,  0x78, 0x56, 0x34, 0x12,       /* mov $0x12345678, %edi */
+               0xe9,        14,   0,    0,    0,          /* jmp 24 */
+               [24] = 0xf3, 0x0f, 0x1e, 0xfa, 0xf2,       /* endbr64, bnd */
+               0xff,        0x25, 21,   0,    0,    0,    /* jmp *slot(%rip) */
+               [40] = 0x48, 0x8d, 0x3d, 1,    0,    0, 0, /* lea 48(%rip), %rdi */
+               0xff,        0x25, 3,    0,    0,    0,    /* jmp *slot(%rip) */
+           }};
+    uintptr_t function = (uintptr_t)test_reads_getters_in_memory;
+    uint64_t object;
+    bool jumps;
+    (void)state;
+    m.slot = function;
+    assert_true(si_elf_read_getter(m.code, 24, 0, &object, &jumps));
+    assert_true(jumps);
+    assert_int_equal(object, 0x12345678);
+    assert_true(si_elf_getter_calls(m.code, function));
+    assert_true(si_elf_getter_calls(m.code, (uintptr_t)(m.code + 24)));
+    assert_false(si_elf_getter_calls(m.code, function + 1));
+    assert_true(si_elf_read_getter(m.code + 40, 16, 40, &object, &jumps));
+    assert_int_equal(object, 48);
+    assert_true(si_elf_getter_calls(m.code + 40, function));
+    assert_false(si_elf_getter_calls(m.code + 40, (uintptr_t)(m.code + 24)));
+    assert_false(si_elf_read_getter(m.code + 24, 16, 0, &object, &jumps));
+}
+#endif
+
 static void
 test_writes_out_origin(void **state)
 {
@@ -488,6 +523,9 @@ main(int argc, char **argv)
         cmocka_unit_test(test_variables_need_no_file),
         cmocka_unit_test(test_reads_what_is_there),
         cmocka_unit_test(test_follows_a_getter),
+#if defined(__x86_64__)
+        cmocka_unit_test(test_reads_getters_in_memory),
+#endif
         cmocka_unit_test(test_writes_out_origin),
         cmocka_unit_test(test_renames_and_adds_needed_libraries),
         cmocka_unit_test(test_every_truncation_is_refused),
