@@ -21,21 +21,22 @@ def pipe():
     os.close(ends[0])
 
 
-def await_both(r):
+def await_all(r, count):
     told = b""
-    while len(told) < 2:
-        told += os.read(r, 2)
+    while len(told) < count:
+        told += os.read(r, count)
 
 
 def test_killed_with_who_started_them(script, pipe):
     r, w = pipe
     process = script.start(
         f"""
-    import pathlib, signal, sys
+    import os, pathlib, signal, sys
     sys.path.insert(0, sys.argv[1])
     from tests.conftest import Script
     Script(pathlib.Path(sys.argv[2])).start({FORKS!r}, sys.argv[3],
                                             pass_fds=[int(sys.argv[3])])
+    os.write(int(sys.argv[3]), b"1")
     signal.pause()
 """,
         Path(__file__).parents[2],
@@ -44,7 +45,7 @@ def test_killed_with_who_started_them(script, pipe):
         pass_fds=[w],
     )
     os.close(w)
-    await_both(r)
+    await_all(r, 3)
     process.kill()
     assert os.read(r, 1) == b""  # nobody has the other end any more
 
@@ -54,7 +55,7 @@ def test_killed_at_the_end_of_the_test(tmp_path, pipe):
     script = Script(tmp_path)
     script.start(FORKS, w, pass_fds=[w])
     os.close(w)
-    await_both(r)
+    await_all(r, 2)
     script.close()
     assert os.read(r, 1) == b""
 
