@@ -38,7 +38,7 @@ sipy_interrupt_request(sipy_interp *interp, PyObject *exc);
 SI_NODISCARD si_status
 sipy_interrupt_request_run(sipy_interp *interp, uint64_t run, PyObject *exc);
 
-/* Whether that run, seen odd before, still goes on; of interp NULL, the caller sees to it. */
+/* Whether that run, seen odd before, goes on; of interp NULL, the caller sees to it. */
 bool
 sipy_interrupt_goes_on(const sipy_interp *interp, uint64_t run);
 

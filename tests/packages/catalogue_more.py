@@ -88,6 +88,12 @@ result = (c.execute("select sum(i), max(j), avg(i) from t where i % 3 = 0").fetc
           c.execute("select list(i) from (select i from t limit 5)").fetchone())
 c.close()
 """,
+    "faiss-cpu": """
+import faiss, numpy as np
+rng = np.random.default_rng(0); a = rng.random((1000, 16), dtype=np.float32)
+index = faiss.IndexFlatL2(16); index.add(a)
+result = (index.ntotal, index.search(a[:5], 3)[1].tolist())
+""",
     "fastparquet": """
 import fastparquet.cencoding, fastparquet.speedups
 import pandas as pd, tempfile, os
@@ -128,11 +134,22 @@ import ijson.backends.yajl2_c as j
 result = list(j.items(b'{"a": [1, 2, {"b": 3}]}', "a.item"))
 """,
     "immutables": "import immutables; m = immutables.Map(a=1).set('b', 2); result = (sorted(m.items()), m.delete('a').get('a'))",
+    "jax": """
+import jax, jax.numpy as jnp
+f = jax.jit(lambda x: (x * x).sum()); g = jax.grad(lambda x: (x ** 3).sum())
+result = (float(f(jnp.arange(100.0))), g(jnp.arange(4.0)).tolist())
+""",
     "jiter": 'import jiter; result = jiter.from_json(b\'{"a": [1, 2.5, null, "\\xc3\\xa9"]}\')',
     "kiwisolver": """
 import kiwisolver as k
 x, y, s = k.Variable("x"), k.Variable("y"), k.Solver()
 s.addConstraint(x + y == 10); s.addConstraint(x - y == 2); s.updateVariables(); result = (x.value(), y.value())
+""",
+    "lightgbm": """
+import lightgbm, numpy as np
+rng = np.random.default_rng(0); x = rng.normal(size=(500, 5)); y = (x[:, 0] > 0).astype(int)
+m = lightgbm.train({"objective": "binary", "verbose": -1, "num_threads": 2}, lightgbm.Dataset(x, y), 5)
+result = float(m.predict(x).sum().round(6))
 """,
     "llvmlite": """
 import llvmlite.ir as ir, llvmlite.binding as b
@@ -170,6 +187,17 @@ def f(a):
 result = f(np.arange(100.0))
 """,
     "numexpr": "import numexpr as ne, numpy as np; a = np.arange(1e5); result = float(ne.evaluate('sum(2*a + sin(a)**2)').round(4))",
+    "onnxruntime": """
+import numpy as np, onnxruntime
+def field(number, data): return bytes([number << 3 | 2, len(data)]) + data
+def value(number, value): return bytes([number << 3, value])
+def tensor(name): return field(1, name) + field(2, field(1, value(1, 1) + field(2, field(1, value(1, 3)))))
+node = field(1, b"x") + field(1, b"x") + field(2, b"y") + field(4, b"Mul")
+graph = field(1, node) + field(2, b"squares") + field(11, tensor(b"x")) + field(12, tensor(b"y"))
+model = value(1, 8) + field(7, graph) + field(8, value(2, 13))
+session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+result = session.run(None, {"x": np.arange(3, dtype=np.float32)})[0].tolist()
+""",
     "opencv-python-headless": """
 import cv2, numpy as np, hashlib
 a = np.zeros((60, 80, 3), np.uint8); cv2.circle(a, (30, 30), 20, (0, 255, 0), -1)
@@ -203,6 +231,12 @@ result = (r.equals(t), pc.sum(t["a"]).as_py(), t.group_by("s").aggregate([("a", 
 from Crypto.Cipher import AES
 from Crypto.Hash import SHA256
 c = AES.new(bytes(16), AES.MODE_GCM, nonce=bytes(12)); result = (c.encrypt_and_digest(b"data"), SHA256.new(b"x").hexdigest())
+""",
+    "pymongo": """
+import bson, pymongo
+from bson import _cbson
+d = {"a": [1, 2.5, "x"], "b": {"c": None}, "d": 2 ** 40}
+result = (bson.decode(bson.encode(d)) == d, bson.has_c(), pymongo.has_c())
 """,
     "PyNaCl": "import nacl.secret, nacl.signing; k = nacl.signing.SigningKey(bytes(32)); b = nacl.secret.SecretBox(bytes(32)); result = (k.sign(b'm').hex(), b.decrypt(b.encrypt(b'x', bytes(24))))",
     "pyproj": "import pyproj; t = pyproj.Transformer.from_crs(4326, 3857, always_xy=True); result = [round(v, 3) for v in t.transform(12, 55)]",
@@ -276,6 +310,12 @@ def d(f, i, a, k): return f(*a, **k) + 1
 @d
 def g(x): return x
 result = (g(4), wrapt.ObjectProxy([1, 2])[1], wrapt.FunctionWrapper.__module__)
+""",
+    "xgboost-cpu": """
+import numpy as np, xgboost
+rng = np.random.default_rng(0); x = rng.normal(size=(500, 5)); y = (x[:, 0] > 0).astype(int)
+m = xgboost.train({"objective": "binary:logistic", "nthread": 2}, xgboost.DMatrix(x, y), 5)
+result = float(m.predict(xgboost.DMatrix(x)).sum().round(3))
 """,
     "xxhash": "import xxhash; result = (xxhash.xxh64(b'x' * 99).hexdigest(), xxhash.xxh3_128_hexdigest(b'y'))",
     "yarl": "import yarl; result = (str(yarl.URL('http://é.x/a b?c=d') / 'e'), yarl.URL('http://h:8/p').port)",
