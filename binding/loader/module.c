@@ -89,7 +89,7 @@ returns_declared(PyObject *(*init)(void))
     bool jumps;
     memcpy(&code, &init, sizeof code);
     if (!si_elf_read_getter(code, GETTER_SIZE, (uintptr_t)code, &object, &jumps) ||
-        !jumps || !si_elf_getter_calls(code, (uintptr_t)PyModuleDef_Init)) {
+        !jumps || !si_elf_getter_calls(code, GETTER_SIZE, (uintptr_t)PyModuleDef_Init)) {
         return false;
     }
     const PyModuleDef *def = (const PyModuleDef *)(uintptr_t)object;

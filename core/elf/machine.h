@@ -63,6 +63,6 @@ si_elf_read_getter(const uint8_t *code, size_t available, uint64_t address,
 /* Whether the call behind a getter, which is in memory and was recognised as "return
  * tail(&object)", leads to that function, directly or through the table of addresses. */
 bool
-si_elf_getter_calls(const uint8_t *code, uintptr_t function);
+si_elf_getter_calls(const uint8_t *code, size_t available, uintptr_t function);
 
 #endif /* SI_ELF_MACHINE_H */

@@ -45,7 +45,7 @@ si_elf_read_getter(const uint8_t *code, size_t available, uint64_t address,
 }
 
 bool
-si_elf_getter_calls(const uint8_t *code, uintptr_t function)
+si_elf_getter_calls(const uint8_t *code, size_t available, uintptr_t function)
 {
     return false;
 }

@@ -65,6 +65,8 @@ si_elf_relocation_of(uint32_t relocation_type, unsigned *size, bool is_lazy)
     }
 }
 
+static const uint8_t endbr64[4] = {0xf3, 0x0f, 0x1e, 0xfa};
+
 void
 si_elf_write_stub(uint8_t *code, const void *owner, unsigned argument, uintptr_t target)
 {
@@ -72,7 +74,6 @@ si_elf_write_stub(uint8_t *code, const void *owner, unsigned argument, uintptr_t
     static const uint8_t load[6][2] = {
         {0x48, 0xbf}, {0x48, 0xbe}, {0x48, 0xba}, {0x48, 0xb9}, {0x49, 0xb8}, {0x49, 0xb9},
     };
-    static const uint8_t endbr64[4] = {0xf3, 0x0f, 0x1e, 0xfa};
     static const uint8_t load_r11[2] = {0x49, 0xbb};
     static const uint8_t jump_r11[3] = {0x41, 0xff, 0xe3};
     uint64_t owner_word = (uint64_t)(uintptr_t)owner;
@@ -86,47 +87,72 @@ si_elf_write_stub(uint8_t *code, const void *owner, unsigned argument, uintptr_t
     memcpy(code + 24, jump_r11, 3);
 }
 
-static const uint8_t endbr64[4] = {0xf3, 0x0f, 0x1e, 0xfa};
+/* The place behind what if that is at `at`, else at. */
+static size_t
+skip(const uint8_t *code, size_t available, size_t at, const uint8_t *what, size_t size)
+{
+    bool is_there = available - at >= size && memcmp(code + at, what, size) == 0;
+    return is_there ? at + size : at;
+}
+
+/* The instruction that puts the address into %rdi or %rax. -> the place behind, or 0 */
+static size_t
+read_address(const uint8_t *code, size_t at, uint64_t address, uint64_t *object,
+             bool *is_argument)
+{
+    int32_t distance;
+    uint32_t absolute;
+    *is_argument = true;
+    if (code[at] == 0xbf) { /* mov $absolute, %edi: in a program at a fixed address */
+        memcpy(&absolute, code + at + 1, 4);
+        *object = absolute;
+        return at + 5;
+    }
+    if (code[at] != 0x48 || code[at + 1] != 0x8d ||
+        (code[at + 2] != 0x3d && code[at + 2] != 0x05)) {
+        return 0;
+    }
+    *is_argument = code[at + 2] == 0x3d; /* lea distance(%rip), %rdi | %rax */
+    memcpy(&distance, code + at + 3, 4);
+    *object = address + at + 7 + (uint64_t)(int64_t)distance;
+    return at + 7;
+}
+
+/* -> where the getter's jump or return is, or 0: it is no getter */
+static size_t
+read_getter(const uint8_t *code, size_t available, uint64_t address, uint64_t *object,
+            bool *jumps)
+{
+    static const uint8_t frame[4] = {0x55, 0x48, 0x89, 0xe5}; /* push, mov: clang */
+    size_t start = skip(code, available, 0, endbr64, sizeof endbr64);
+    size_t at = skip(code, available, start, frame, sizeof frame);
+    bool framed = at != start;
+    if (available - at < 9) {
+        return 0;
+    }
+    at = read_address(code, at, address, object, jumps);
+    if (at != 0 && framed && code[at++] != 0x5d) { /* pop */
+        return 0;
+    }
+    return at;
+}
 
 bool
 si_elf_read_getter(const uint8_t *code, size_t available, uint64_t address,
                    uint64_t *object, bool *jumps)
 {
-    size_t at = 0;
-    int32_t distance;
-    uint32_t absolute;
-    bool is_argument = true;
-    if (available >= 4 && memcmp(code, endbr64, 4) == 0) {
-        at = 4;
-    }
-    if (available - at < 8) {
+    size_t at = read_getter(code, available, address, object, jumps);
+    if (at == 0 || at >= available) {
         return false;
     }
-    if (code[at] == 0xbf) { /* mov $absolute, %edi: in a program at a fixed address */
-        memcpy(&absolute, code + at + 1, 4);
-        at += 5;
-        *object = absolute;
-    }
-    else if (code[at] == 0x48 && code[at + 1] == 0x8d &&
-             (code[at + 2] == 0x3d || code[at + 2] == 0x05)) {
-        /* lea distance(%rip), %rdi | %rax */
-        is_argument = code[at + 2] == 0x3d;
-        memcpy(&distance, code + at + 3, 4);
-        at += 7;
-        *object = address + at + (uint64_t)(int64_t)distance;
-    }
-    else {
-        return false;
-    }
-    *jumps = is_argument;
-    if (!is_argument) {
+    if (!*jumps) {
         return code[at] == 0xc3; /* ret */
     }
     /* jmp rel32; or, through the table of addresses, [bnd] jmp *disp32(%rip) */
-    if (available - at >= 1 && code[at] == 0xe9) {
+    if (code[at] == 0xe9) {
         return true;
     }
-    if (available - at >= 1 && code[at] == 0xf2) {
+    if (code[at] == 0xf2) {
         at++;
     }
     return available - at >= 2 && code[at] == 0xff && code[at + 1] == 0x25;
@@ -136,9 +162,7 @@ si_elf_read_getter(const uint8_t *code, size_t available, uint64_t address,
 static const uint8_t *
 skip_marks(const uint8_t *at)
 {
-    if (memcmp(at, endbr64, 4) == 0) {
-        at += 4;
-    }
+    at += skip(at, sizeof endbr64, 0, endbr64, sizeof endbr64);
     return *at == 0xf2 ? at + 1 : at;
 }
 
@@ -156,14 +180,15 @@ indirect_target(const uint8_t *at)
 }
 
 bool
-si_elf_getter_calls(const uint8_t *code, uintptr_t function)
+si_elf_getter_calls(const uint8_t *code, size_t available, uintptr_t function)
 {
-    const uint8_t *at = skip_marks(code);
-    at = skip_marks(at + (*at == 0xbf ? 5 : 7));
-    if (*at != 0xe9) {
-        return indirect_target(at) == function;
-    }
+    uint64_t object;
+    bool jumps;
+    const uint8_t *at = code + read_getter(code, available, 0, &object, &jumps);
     int32_t distance;
+    if (*at != 0xe9) {
+        return indirect_target(skip_marks(at)) == function;
+    }
     memcpy(&distance, at + 1, 4);
     const uint8_t *target = at + 5 + distance;
     return (uintptr_t)target == function || indirect_target(skip_marks(target)) == function;

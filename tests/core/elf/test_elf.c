@@ -264,15 +264,19 @@ static void
 test_reads_getters_in_memory(void **state)
 {
     struct {
-        uint8_t code[56];
+        uint8_t code[80];
         uintptr_t slot; /* the table of addresses */
     } m = {.code = {
                [0] = 0xbf,  0x78, 0x56, 0x34, 0x12,       /* mov $0x12345678, %edi */
                0xe9,        14,   0,    0,    0,          /* jmp 24 */
                [24] = 0xf3, 0x0f, 0x1e, 0xfa, 0xf2,       /* endbr64, bnd */
-               0xff,        0x25, 21,   0,    0,    0,    /* jmp *slot(%rip) */
+               0xff,        0x25, 45,   0,    0,    0,    /* jmp *slot(%rip) */
                [40] = 0x48, 0x8d, 0x3d, 1,    0,    0, 0, /* lea 48(%rip), %rdi */
-               0xff,        0x25, 3,    0,    0,    0,    /* jmp *slot(%rip) */
+               0xff,        0x25, 27,   0,    0,    0,    /* jmp *slot(%rip) */
+               [56] = 0x55, 0x48, 0x89, 0xe5,             /* push %rbp; mov %rsp, %rbp */
+               0x48,        0x8d, 0x3d, 1,    0,    0, 0, /* lea 68(%rip), %rdi */
+               0x5d,                                      /* pop %rbp */
+               0xe9,        207,  255,  255,  255,        /* jmp 24 */
            }};
     uintptr_t function = (uintptr_t)test_reads_getters_in_memory;
     uint64_t object;
@@ -282,14 +286,20 @@ test_reads_getters_in_memory(void **state)
     assert_true(si_elf_read_getter(m.code, 24, 0, &object, &jumps));
     assert_true(jumps);
     assert_int_equal(object, 0x12345678);
-    assert_true(si_elf_getter_calls(m.code, function));
-    assert_true(si_elf_getter_calls(m.code, (uintptr_t)(m.code + 24)));
-    assert_false(si_elf_getter_calls(m.code, function + 1));
+    assert_true(si_elf_getter_calls(m.code, 24, function));
+    assert_true(si_elf_getter_calls(m.code, 24, (uintptr_t)(m.code + 24)));
+    assert_false(si_elf_getter_calls(m.code, 24, function + 1));
     assert_true(si_elf_read_getter(m.code + 40, 16, 40, &object, &jumps));
     assert_int_equal(object, 48);
-    assert_true(si_elf_getter_calls(m.code + 40, function));
-    assert_false(si_elf_getter_calls(m.code + 40, (uintptr_t)(m.code + 24)));
+    assert_true(si_elf_getter_calls(m.code + 40, 16, function));
+    assert_false(si_elf_getter_calls(m.code + 40, 16, (uintptr_t)(m.code + 24)));
+    assert_true(si_elf_read_getter(m.code + 56, 24, 56, &object, &jumps));
+    assert_int_equal(object, 68);
+    assert_true(si_elf_getter_calls(m.code + 56, 24, function));
+    assert_true(si_elf_getter_calls(m.code + 56, 24, (uintptr_t)(m.code + 24)));
     assert_false(si_elf_read_getter(m.code + 24, 16, 0, &object, &jumps));
+    m.code[67] = 0x90; /* the frame is still there */
+    assert_false(si_elf_read_getter(m.code + 56, 24, 56, &object, &jumps));
 }
 #endif
 
