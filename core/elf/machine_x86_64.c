@@ -131,10 +131,10 @@ read_getter(const uint8_t *code, size_t available, uint64_t address, uint64_t *o
         return 0;
     }
     at = read_address(code, at, address, object, jumps);
-    if (at != 0 && framed && code[at++] != 0x5d) { /* pop */
-        return 0;
+    if (at == 0 || !framed) {
+        return at;
     }
-    return at;
+    return code[at] == 0x5d ? at + 1 : 0; /* pop */
 }
 
 bool
