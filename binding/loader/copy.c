@@ -525,15 +525,20 @@ explain_dlerror(const sipy_batch *batch, const sipy_copy *top, char reason[SIPY_
     snprintf(reason, SIPY_MAX_REASON, "%s", text);
 }
 
+void *
+sipy_copy_handle(const sipy_copy *copy, char reason[SIPY_MAX_REASON])
+{
+    void *handle = dlopen(copy->image_path, RTLD_NOW | RTLD_NOLOAD);
+    if (handle == NULL) {
+        snprintf(reason, SIPY_MAX_REASON, "no memory to look into its private copy");
+    }
+    return handle;
+}
+
 int
 sipy_copy_open(sipy_copy *copy, char reason[SIPY_MAX_REASON])
 {
-    if (copy->handle == NULL) {
-        copy->handle = dlopen(copy->image_path, RTLD_NOW | RTLD_NOLOAD);
-    }
-    if (copy->handle == NULL) {
-        snprintf(reason, SIPY_MAX_REASON, "no memory to look into its private copy");
-    }
+    copy->handle = copy->handle != NULL ? copy->handle : sipy_copy_handle(copy, reason);
     return copy->handle != NULL ? 0 : -1;
 }
 

@@ -20,6 +20,7 @@
 #include "core/registry/gate.h"
 
 #define SIPY_MAX_REASON 1024 /* longest cause of an ImportError */
+#define SIPY_MAX_PATH 4096   /* longest path that is put together */
 
 typedef struct sipy_file_id {
     dev_t device;
@@ -98,6 +99,11 @@ sipy_copy_find(sipy_loader *loader, const sipy_file_id *file);
 sipy_copy *
 sipy_copy_load(sipy_loader *loader, int fd, const sipy_file_id *file, const char *path,
                const char *label, int flags, char reason[SIPY_MAX_REASON]);
+
+/* One more handle of a copy that is loaded, for dlclose. -> handle | NULL with the cause in
+ * reason */
+void *
+sipy_copy_handle(const sipy_copy *copy, char reason[SIPY_MAX_REASON]);
 
 /* Sees to it that the copy has its handle: one that was loaded because another needs it may
  * lack it. [home] -> 0 | -1 with the cause in reason */

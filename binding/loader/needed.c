@@ -19,7 +19,6 @@
 #include "core/elf/cache.h"
 #include "core/elf/machine.h"
 
-#define MAX_PATH 4096
 #define MAX_NEEDED 256
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 
@@ -149,7 +148,7 @@ open_library(const char *path, library *found, char reason[SIPY_MAX_REASON])
 static search
 find_in(const char *folders, const char *name, library *found, char reason[SIPY_MAX_REASON])
 {
-    char path[MAX_PATH];
+    char path[SIPY_MAX_PATH];
     search result = ABSENT;
     while (*folders != '\0' && result == ABSENT) {
         size_t part = strcspn(folders, ":");

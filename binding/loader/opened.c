@@ -7,7 +7,6 @@
  * of which the interpreter has a copy already is that copy.
  */
 #include <dlfcn.h>
-#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
@@ -15,8 +14,6 @@
 
 #include "binding/loader/copy.h"
 #include "binding/loader/needed.h"
-
-#define MAX_PATH 4096
 
 /* What the thread's next dlerror has to say instead of the dynamic linker's. */
 static _Thread_local char refusal[SIPY_MAX_REASON];
@@ -29,16 +26,16 @@ sipy_opens_libraries(const sipy_copy *copy)
 
 /* path from the root on. -> false: it is too long, or there is no current folder */
 static bool
-make_absolute(const char *path, char whole[MAX_PATH])
+make_absolute(const char *path, char whole[SIPY_MAX_PATH])
 {
     whole[0] = '\0';
-    if (path[0] != '/' && getcwd(whole, MAX_PATH) == NULL) {
+    if (path[0] != '/' && getcwd(whole, SIPY_MAX_PATH) == NULL) {
         return false;
     }
     size_t folder = strlen(whole);
-    int size =
-        snprintf(whole + folder, MAX_PATH - folder, "%s%s", folder != 0 ? "/" : "", path);
-    return size > 0 && (size_t)size < MAX_PATH - folder;
+    int size = snprintf(whole + folder, SIPY_MAX_PATH - folder, "%s%s",
+                        folder != 0 ? "/" : "", path);
+    return size > 0 && (size_t)size < SIPY_MAX_PATH - folder;
 }
 
 /* The interpreter's copy of the library, made if it is to have one. [home]
@@ -71,7 +68,7 @@ static void *
 open_copy(sipy_loader *loader, const char *path, int flags, char reason[SIPY_MAX_REASON])
 {
     void *handle = NULL;
-    char whole[MAX_PATH];
+    char whole[SIPY_MAX_PATH];
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     sipy_copy *copy = NULL;
     if (fd >= 0 && make_absolute(path, whole)) {
@@ -79,10 +76,7 @@ open_copy(sipy_loader *loader, const char *path, int flags, char reason[SIPY_MAX
     }
     if (copy != NULL) {
         copy->global = copy->global || (flags & RTLD_GLOBAL) != 0;
-        handle = dlopen(copy->image_path, RTLD_NOW | RTLD_NOLOAD);
-        if (handle == NULL) {
-            snprintf(reason, SIPY_MAX_REASON, "no memory to look into its private copy");
-        }
+        handle = sipy_copy_handle(copy, reason);
     }
     if (fd >= 0) {
         close(fd);
