@@ -5,7 +5,10 @@
 Unlike a time, a count is the same on a busy machine. Needs valgrind, on PATH or where
 the environment variable VALGRIND says. Each case runs twice under callgrind, with few
 and with many loops: the difference is what the loops cost, whatever the interpreter's
-start took. The stored counts are per CPython version.
+start took. The stored counts are per CPython build: another compiler, another count.
+
+Exit status: 0 if no count is more than TOLERANCE above the stored one, 1 if one is, 2 if
+nothing could be compared (no valgrind, nothing stored for this CPython).
 """
 
 from __future__ import annotations
@@ -29,6 +32,7 @@ from harness.machine import plain_environment
 STORED = Path(__file__).with_name("instructions.json")
 VALGRIND = os.environ.get("VALGRIND", "valgrind")
 TOLERANCE = 0.03
+NOTHING = 2  # exit status
 FEW, MANY = 100, 600
 NESTED = {"id": 7, "name": "spam", "tags": ["a", "b"], "size": {"x": 1.5, "y": 2.5}}
 # Inside which functions of the extension --profile looks.
@@ -143,7 +147,7 @@ def profile(name: str) -> None:
 
 
 def _key() -> str:
-    return f"CPython {platform.python_version()}, {platform.machine()}"
+    return f"CPython {sys.version}, {platform.machine()}"
 
 
 def _verdict(now: int, before: int | None) -> tuple[str, bool]:
@@ -174,14 +178,17 @@ def main() -> int:
         _loop(arguments.case, arguments.loops)
         return 0
     if shutil.which(VALGRIND) is None:
-        print("valgrind is not installed: nothing was counted")
-        return 2
+        print("valgrind is not installed")
+        return NOTHING
     if arguments.profile:
         profile(arguments.profile)
         return 0
     stored = json.loads(STORED.read_text()) if STORED.exists() else {}
     counts = stored.setdefault(_key(), {})
     print(f"instructions per loop on {_key()}\n{'':20} {'now':>9} {'stored':>9}")
+    if not counts and not arguments.update:
+        print("nothing is stored for this CPython")
+        return NOTHING
     good = True
     for name in arguments.only or NAMES:
         now = count(name)

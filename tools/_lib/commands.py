@@ -167,6 +167,9 @@ def ci(arguments: Sequence[str]) -> int:
         _sanitized(environment.version, total)
         _fuzz(environment, fuzzing.TARGETS, FUZZ_SECONDS, total)
     _lint(on_machine[-1], [], total)
+    for environment in builders:
+        suites.heading(f"instructions on CPython {environment.version}")
+        total.add(suites.run_counting(environment))
     for environment in ready:
         suites.heading(f"examples on CPython {environment.version}")
         total.add(suites.run_examples(environment))

@@ -23,6 +23,8 @@ FEW_FAILURES = 3
 SANITIZED_TESTS = ["tests/python", "tests/shutdown"]
 CORE_LIMIT = 15 * 60
 EXAMPLE_LIMIT = 120
+COUNTING_LIMIT = 15 * 60
+NOTHING_STORED = 2  # the exit status of benchmarks/instructions.py
 
 
 def heading(text: str) -> None:
@@ -148,6 +150,24 @@ def run_fuzzing(environment: Environment, target: str, seconds: int) -> Outcome:
     except ToolError as error:
         problem = str(error)
     return failure(name, problem) if problem else report(name, Outcome(passed=1))
+
+
+def run_counting(environment: Environment) -> Outcome:
+    """Count the instructions of the short paths against the stored counts: one test."""
+    name = f"instructions {environment.version}"
+    script = str(CHECKOUT / "benchmarks" / "instructions.py")
+    last = ""
+
+    def show(line: str) -> None:
+        nonlocal last
+        last = line.strip() or last
+        print(f"   {line}", end="", flush=True)
+
+    command = environment.command([script])
+    status = run_group(command, _variables(environment), COUNTING_LIMIT, show)
+    if status == NOTHING_STORED:
+        return report(name, skip(last))
+    return report(name, Outcome(passed=status == 0, failed=status != 0))
 
 
 def run_examples(environment: Environment) -> Outcome:
