@@ -60,6 +60,9 @@ sipy__enc_pop(sipy_encoder *e)
 {
     enc_frame *f = &e->frames[--e->depth];
     PyObject *aside = f->aside;
+    if (SI_UNLIKELY(e->indexed > e->depth)) {
+        sipy__enc_unindex(e, f);
+    }
     if (f->owned) {
         Py_DECREF(f->obj);
     }

@@ -50,7 +50,8 @@ typedef struct enc_frame {
     Py_ssize_t due;
     size_t at; /* where its tag is, counted from the start of the buffer */
     uint32_t shape_number;
-    uint8_t parts; /* of a TAG_REDUCE */
+    uint32_t before; /* see sipy_encoder.open; 1 + the place of a frame, or 0 */
+    uint8_t parts;   /* of a TAG_REDUCE */
 } enc_frame;
 
 typedef struct enc_slot {
@@ -66,6 +67,7 @@ typedef struct enc_slot {
 #define ENC_FRAMES 24
 #define ENC_MEMO_MIN 256
 #define ENC_SHAPE_TABLE 64
+#define ENC_OPEN_TABLE 256
 
 struct sipy_encoder {
     uint8_t *p;   /* where the next byte goes */
@@ -96,6 +98,10 @@ struct sipy_encoder {
     size_t depth;
     size_t frame_cap;
     enc_frame *frames;
+    /* An index of the subjects of the first `indexed` frames, made when it is asked for:
+     * 1 + the place of the last frame whose subject has that hash. */
+    uint32_t open[ENC_OPEN_TABLE];
+    size_t indexed;
     uint32_t shape_count;
     uint32_t shape_cap;
     enc_shape *shapes;
@@ -261,7 +267,11 @@ sipy__enc_forget_numbers(sipy_encoder *e, uint32_t keep);
 
 /* Whether obj is being written, and does not exist yet where its parts are built. */
 bool
-sipy__enc_is_open(const sipy_encoder *e, PyObject *obj);
+sipy__enc_is_open(sipy_encoder *e, PyObject *obj);
+
+/* Takes frame f, the last in the index of open subjects, out of it. */
+void
+sipy__enc_unindex(sipy_encoder *e, const enc_frame *f);
 
 /* Takes back the numbers from e->settled on of what is written anew as easily as referred
  * to, such as str, classes and type variables: no value that may be given up may be the

@@ -130,14 +130,41 @@ take_reason(sipy_encoder *e)
     return reason;
 }
 
-bool
-sipy__enc_is_open(const sipy_encoder *e, PyObject *obj)
+static uint32_t *
+open_bucket(sipy_encoder *e, const PyObject *obj)
 {
-    size_t depth = e->reducing > 0 ? e->depth : 0;
-    while (depth > 0 && e->frames[depth - 1].subject != obj) {
-        depth--;
+    uint64_t hash = (uint64_t)(uintptr_t)obj * UINT64_C(0x9E3779B97F4A7C15);
+    return &e->open[hash >> 32 & (ENC_OPEN_TABLE - 1)];
+}
+
+bool
+sipy__enc_is_open(sipy_encoder *e, PyObject *obj)
+{
+    if (e->reducing == 0) {
+        return false;
     }
-    return depth > 0;
+    for (; e->indexed < e->depth; e->indexed++) {
+        enc_frame *f = &e->frames[e->indexed];
+        if (f->subject != NULL) {
+            uint32_t *bucket = open_bucket(e, f->subject);
+            f->before = *bucket;
+            *bucket = (uint32_t)e->indexed + 1;
+        }
+    }
+    uint32_t place = *open_bucket(e, obj);
+    while (place > 0 && e->frames[place - 1].subject != obj) {
+        place = e->frames[place - 1].before;
+    }
+    return place > 0;
+}
+
+void
+sipy__enc_unindex(sipy_encoder *e, const enc_frame *f)
+{
+    e->indexed--;
+    if (f->subject != NULL) {
+        *open_bucket(e, f->subject) = f->before;
+    }
 }
 
 int
