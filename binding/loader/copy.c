@@ -401,8 +401,10 @@ plan_copy(const sipy_batch *batch, prepared *p, const sipy_needed *needed, const
                             .late_needed_count = &unique.count,
                             .origin = origin};
         plan.redirects = sipy_redirects(p->copy, &plan.redirect_count);
+        plan.finder = SIPY_FINDER;
         status = si_elf_patch_init(&p->patch, &p->image, &plan, why);
         p->planned = status == SI_OK;
+        p->copy->stubs = p->patch.stubs;
     }
     si_free(unique.names);
     si_free(extra);

@@ -11,6 +11,7 @@
 #ifndef SIPY_LOADER_COPY_H
 #define SIPY_LOADER_COPY_H
 
+#include <dlfcn.h>
 #include <pthread.h>
 #include <sys/types.h>
 
@@ -53,6 +54,8 @@ typedef struct sipy_copy {
     void *handle;         /* of dlopen; NULL: see sipy_copy_open */
     uint64_t unique_span; /* [home] bytes of its addresses; 0: no unique symbols */
     int64_t static_tls;   /* bytes of static thread-local memory */
+    uint64_t stubs;       /* see si_elf_patch; set before its code can run */
+    si_atomic_u64 base;   /* its load address, once somebody has asked; or 0 */
     bool global;          /* [home] was loaded with RTLD_GLOBAL: later copies search it */
     sipy_single *singles; /* [home] */
     sipy_registration *registrations; /* [home] */
@@ -258,6 +261,14 @@ void *
 sipy_open_library(const char *path, int flags, sipy_copy *opener);
 char *
 sipy_open_error(sipy_copy *opener);
+
+#define SIPY_FINDER "dlsym"
+
+/* dlsym and dladdr for a copy's code. Any thread, attached or not. */
+void *
+sipy_find_symbol(void *handle, const char *name, sipy_copy *copy);
+int
+sipy_address_info(const void *address, Dl_info *info, sipy_copy *copy);
 
 /* The calls that the copy makes to us instead of CPython or the system, one table for all
  * copies of a kind. */

@@ -21,7 +21,6 @@
  *            when the thread attaches elsewhere; and closing need not tell a guest that is
  *            kept from one whose thread is in the middle of a call and will be back.
  */
-#include <dlfcn.h>
 #include <string.h>
 
 #include "binding/loader/copy.h"
@@ -463,18 +462,6 @@ module_from_slots(const void *slots, PyObject *spec, sipy_copy *copy)
     return sipy_module_from_slots(slots, spec);
 }
 
-/* Libraries look for their folder by the address of their own code. */
-static int
-address_info(const void *address, Dl_info *info, sipy_copy *copy)
-{
-    int found = dladdr(address, info);
-    if (found && info->dli_fname != NULL &&
-        strcmp(info->dli_fname, copy->image_path) == 0) {
-        info->dli_fname = copy->path;
-    }
-    return found;
-}
-
 #define REDIRECT(symbol, function, argument) {symbol, (uintptr_t)(function), argument}
 
 const si_elf_redirect *
@@ -515,7 +502,8 @@ sipy_redirects(const sipy_copy *copy, size_t *count)
         REDIRECT("PyState_RemoveModule", sipy_state_remove, 1),
         REDIRECT("PyModule_FromDefAndSpec2", module_from_def, 3),
         REDIRECT("PyModule_FromSlotsAndSpec", module_from_slots, 2),
-        REDIRECT("dladdr", address_info, 2),
+        REDIRECT(SIPY_FINDER, sipy_find_symbol, 2),
+        REDIRECT("dladdr", sipy_address_info, 2),
         REDIRECT("dlopen", sipy_open_library, 2), /* these two for some */
         REDIRECT("dlerror", sipy_open_error, 0),
     };

@@ -13,7 +13,6 @@
 #include "core/elf/machine.h"
 
 #define NEW_SEGMENTS 2
-#define MAX_REDIRECTS 64
 
 typedef struct string_buffer {
     char *bytes;
@@ -33,7 +32,7 @@ typedef struct builder {
     uint64_t code_file;       /* file offset of segment 1 */
     uint64_t dynamic_address; /* of segment 2 */
     uint64_t dynamic_file;
-    uint8_t stub_of[MAX_REDIRECTS]; /* 1 + number of its stub, 0: none needed */
+    uint8_t stub_of[SI_ELF_MAX_REDIRECTS]; /* 1 + number of its stub, 0: none needed */
     size_t stub_count;
 } builder;
 
@@ -281,6 +280,14 @@ find_redirect(const si_elf_plan *plan, const char *name)
     return i;
 }
 
+/* Whether the library may come by redirected symbols that it does not leave open. */
+static bool
+has_finder(const builder *b)
+{
+    size_t r = b->plan->finder != NULL ? find_redirect(b->plan, b->plan->finder) : SIZE_MAX;
+    return r < b->plan->redirect_count && b->stub_of[r] != 0;
+}
+
 /* Which redirected symbols the library leaves open: each gets one stub. */
 static void
 number_stubs(builder *b)
@@ -293,6 +300,12 @@ number_stubs(builder *b)
         size_t r = find_redirect(b->plan, symbol.name);
         if (r < b->plan->redirect_count && b->stub_of[r] == 0) {
             b->stub_of[r] = (uint8_t)++b->stub_count;
+        }
+    }
+    if (has_finder(b)) {
+        b->stub_count = b->plan->redirect_count;
+        for (size_t r = 0; r < b->stub_count; r++) {
+            b->stub_of[r] = (uint8_t)(r + 1);
         }
     }
 }
@@ -453,6 +466,7 @@ build(builder *b)
     b->strings.size = b->strings.capacity = old;
     number_stubs(b);
     place(b);
+    b->patch->stubs = has_finder(b) ? b->code_address + b->stub_offset : 0;
     si_status status = edit_header(b);
     if (status == SI_OK) {
         status = edit_symbols(b);
@@ -476,7 +490,7 @@ si_elf_patch_init(si_elf_patch *patch, const si_elf_image *image, const si_elf_p
     builder b = {.image = image, .plan = plan, .patch = patch};
     memset(patch, 0, sizeof *patch);
     *why = "is damaged: a string or version lies outside of its table";
-    si_status status = plan->redirect_count > MAX_REDIRECTS ? SI_INVALID : build(&b);
+    si_status status = plan->redirect_count > SI_ELF_MAX_REDIRECTS ? SI_INVALID : build(&b);
     si_free(b.strings.bytes);
     si_free(b.dynamic);
     if (status != SI_OK) {

@@ -35,6 +35,9 @@ typedef struct si_elf_plan {
     const void *owner;
     const si_elf_redirect *redirects;
     size_t redirect_count;
+    /* One of them that finds symbols by name: a library that leaves it open gets a stub for
+     * each redirect. NULL: none. */
+    const char *finder;
     const si_elf_rename *renames;
     size_t rename_count;
     const char *const *extra_needed; /* further libraries, searched right after it */
@@ -55,12 +58,16 @@ typedef struct si_elf_edit {
 } si_elf_edit;
 
 #define SI_ELF_MAX_EDITS 4
+#define SI_ELF_MAX_REDIRECTS 64
 
 typedef struct si_elf_patch {
     si_elf_edit edits[SI_ELF_MAX_EDITS];
     size_t edit_count;
     size_t unique_symbols; /* how many were made global */
     size_t redirected;     /* how many were bound to stubs */
+    /* Where it has a stub for each redirect, in their order and SI_ELF_STUB_SIZE apart, from
+     * its load address on. 0: it leaves the finder alone. */
+    uint64_t stubs;
 } si_elf_patch;
 
 /* Plans the copy. On SI_OK *patch owns memory: si_elf_patch_fini. On failure it owns

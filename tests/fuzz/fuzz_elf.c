@@ -115,6 +115,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         .owner = &plan,
         .redirects = redirects,
         .redirect_count = sizeof(redirects) / sizeof(redirects[0]),
+        .finder = "host_sum",
         .renames = &rename,
         .rename_count = 1,
         .extra_needed = &extra,

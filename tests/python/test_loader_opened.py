@@ -271,3 +271,112 @@ def test_replaced_on_disk(script, library):
     first, second = in_two(script, opened, path, other)
     assert first == "1 101"
     assert second == "101 101"
+
+
+LOOKS_UP = """
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <pthread.h>
+#include <string.h>
+
+__attribute__((visibility("default"))) int
+own(void)
+{
+    return 7;
+}
+
+/* As the library itself is loaded, and later. */
+static int (*early)(void);
+__attribute__((constructor)) static void
+look_up_early(void)
+{
+    early = (int (*)(void))dlsym(RTLD_DEFAULT, "PyGILState_Ensure");
+}
+
+__attribute__((visibility("default"))) int
+find_own(void)
+{
+    int (*found)(void) = (int (*)(void))dlsym(RTLD_DEFAULT, "own");
+    return found == own && dlsym(RTLD_NEXT, "own") == NULL ? found() : 0;
+}
+
+__attribute__((visibility("default"))) int
+is_the_same_each_time(void)
+{
+    void *program = dlopen(NULL, RTLD_NOW);
+    int same = early == (int (*)(void))dlsym(RTLD_DEFAULT, "PyGILState_Ensure") &&
+               early == (int (*)(void))dlsym(program, "PyGILState_Ensure") &&
+               dlsym(program, "no such symbol") == NULL &&
+               strstr(dlerror(), "no such symbol") != NULL;
+    dlclose(program);
+    return same;
+}
+
+static void *
+run(void *callable)
+{
+    void (*release)(int) = (void (*)(int))dlsym(RTLD_DEFAULT, "PyGILState_Release");
+    void *(*call)(void *) =
+        (void *(*)(void *))dlsym(RTLD_DEFAULT, "PyObject_CallNoArgs");
+    int state = early();
+    void *result = call(callable);
+    release(state);
+    return result;
+}
+
+__attribute__((visibility("default"))) int
+in_thread(void *callable)
+{
+    pthread_t thread;
+    void *result = NULL;
+    return pthread_create(&thread, NULL, run, callable) != 0 ||
+           pthread_join(thread, &result) != 0 || result == NULL;
+}
+"""
+
+
+class TestLookedUp:
+    """Functions of Python that are found by name are the interpreter's own."""
+
+    def test_in_a_thread_of_the_library(self, script, library):
+        opened = """
+        import ctypes, threading
+        from subinterpreters import get_current
+        came = []
+        def callback():
+            came.append((get_current(), threading.get_ident()))
+        library = ctypes.CDLL(args[0])
+        assert library.is_the_same_each_time()
+        assert library.in_thread(ctypes.py_object(callback)) == 0
+        [(interp, thread)] = came
+        print(interp is get_current(), thread != threading.get_ident())
+        """
+        path = library("package", LOOKS_UP)
+        assert in_two(script, opened, path) == ["True True"] * 2
+
+    def test_what_is_its_own_is_found_as_ever(self, script, library):
+        opened = "import ctypes; print(ctypes.CDLL(args[0]).find_own())"
+        assert in_two(script, opened, library("package", LOOKS_UP)) == ["7"] * 2
+
+    def test_by_ctypes(self, script):
+        opened = """
+        from ctypes import c_void_p, pythonapi
+        pythonapi.PyInterpreterState_Main.restype = c_void_p
+        pythonapi.PyInterpreterState_Get.restype = c_void_p
+        main = pythonapi.PyInterpreterState_Main()
+        print(main == pythonapi.PyInterpreterState_Get(), pythonapi.PyGILState_Check())
+        """
+        assert in_two(script, opened) == ["True 1"] * 2
+
+    def test_in_the_main_interpreter(self, script, library):
+        out = script.ok(
+            """
+            import ctypes, sys
+            library, came = ctypes.CDLL(sys.argv[1]), []
+            assert library.is_the_same_each_time()
+            assert library.in_thread(ctypes.py_object(lambda: came.append(1))) == 0
+            print(library.find_own(), came)
+            """,
+            library("package", LOOKS_UP),
+        )
+        assert out == "7 [1]\n"

@@ -34,10 +34,16 @@ redirected_keep(void *definition, copy *owner)
     return definition;
 }
 
+static int
+owner_number(const copy *owner)
+{
+    return (int)(uintptr_t)owner;
+}
+
 static const si_elf_redirect redirects[] = {
     {"host_sum", (uintptr_t)redirected_sum, 2},
     {"host_keep", (uintptr_t)redirected_keep, 1},
-    {"not_used_by_the_sample", (uintptr_t)redirected_sum, 0},
+    {"not_used_by_the_sample", (uintptr_t)owner_number, 0},
 };
 
 static si_elf_plan
@@ -51,10 +57,11 @@ plan_for(const void *owner)
 }
 
 static void
-load(copy *c)
+load_with(copy *c, const char *finder)
 {
     si_elf_image image = open_sample();
     si_elf_plan plan = plan_for(c);
+    plan.finder = finder;
     const char *why;
     char path[64];
     c->calls = 0;
@@ -72,6 +79,12 @@ load(copy *c)
     if (c->handle == NULL) {
         fail_msg("%s", dlerror());
     }
+}
+
+static void
+load(copy *c)
+{
+    load_with(c, NULL);
 }
 
 static void
@@ -114,6 +127,32 @@ test_copies_have_their_own_variables(void **state)
     assert_true(power(2.0) == 32.0); /* a library of the system, shared */
     unload(&a);
     unload(&b);
+}
+
+/* Where the linker has put the file. */
+static uintptr_t
+base_of(const copy *c)
+{
+    struct link_map *map;
+    assert_int_equal(dlinfo(c->handle, RTLD_DI_LINKMAP, &map), 0);
+    return map->l_addr;
+}
+
+static void
+test_a_finder_gets_a_stub_for_each_redirect(void **state)
+{
+    copy c;
+    int (*unused)(void);
+    load_with(&c, "not_used_by_the_sample");
+    assert_int_equal(c.patch.stubs, 0);
+    unload(&c);
+    load_with(&c, "host_keep");
+    assert_int_not_equal(c.patch.stubs, 0);
+    *(void **)&unused = (void *)(base_of(&c) + c.patch.stubs + 2 * SI_ELF_STUB_SIZE);
+    assert_int_equal(unused(), (int)(uintptr_t)&c);
+    assert_int_equal(bump(&c), 7 + 5 + 3 + 11 + 4);
+    unload(&c);
+    (void)state;
 }
 
 static void
@@ -529,6 +568,7 @@ main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_copies_have_their_own_variables),
         cmocka_unit_test(test_redirected_calls_carry_their_owner),
+        cmocka_unit_test(test_a_finder_gets_a_stub_for_each_redirect),
         cmocka_unit_test(test_shared_ranges_equal_the_original),
         cmocka_unit_test(test_variables_need_no_file),
         cmocka_unit_test(test_reads_what_is_there),
