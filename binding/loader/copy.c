@@ -20,7 +20,6 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/sendfile.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "binding/compat/compat_module.h"
@@ -28,6 +27,7 @@
 #include "core/base/alloc.h"
 #include "core/elf/check.h"
 #include "core/elf/patch.h"
+#include "core/elf/ranges.h"
 
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23 /* Linux 5.14; before, it is refused */
@@ -44,48 +44,6 @@
 
 static si_atomic_u32 next_serial;
 static si_atomic_i64 static_tls_used;
-
-static int
-identify(const struct stat *st, sipy_file_id *file)
-{
-    if (!S_ISREG(st->st_mode)) {
-        errno = S_ISDIR(st->st_mode) ? EISDIR : EINVAL;
-        return -1;
-    }
-    file->device = st->st_dev;
-    file->inode = st->st_ino;
-    file->size = st->st_size;
-    file->changed_ns = st->st_mtim.tv_sec * INT64_C(1000000000) + st->st_mtim.tv_nsec;
-    return 0;
-}
-
-int
-sipy_file_identify(int fd, sipy_file_id *file)
-{
-    struct stat st;
-    return fstat(fd, &st) != 0 ? -1 : identify(&st, file);
-}
-
-int
-sipy_file_identify_path(const char *path, sipy_file_id *file)
-{
-    struct stat st;
-    return stat(path, &st) != 0 ? -1 : identify(&st, file);
-}
-
-bool
-sipy_file_is_absent(int error)
-{
-    return error == ENOENT || error == ENOTDIR || error == EACCES || error == ELOOP ||
-           error == ENAMETOOLONG;
-}
-
-bool
-sipy_file_same(const sipy_file_id *a, const sipy_file_id *b)
-{
-    return a->device == b->device && a->inode == b->inode && a->size == b->size &&
-           a->changed_ns == b->changed_ns;
-}
 
 sipy_copy *
 sipy_copy_find(sipy_loader *loader, const sipy_file_id *file)
@@ -107,25 +65,6 @@ copy_free(sipy_copy *copy)
         si_free(copy->label);
         si_free(copy);
     }
-}
-
-char *
-sipy_duplicate(const char *text)
-{
-    size_t size = strlen(text) + 1;
-    char *result = si_alloc(size);
-    return result == NULL ? NULL : memcpy(result, text, size);
-}
-
-char *
-sipy_folder_of(const char *path)
-{
-    char *folder = sipy_duplicate(path);
-    char *slash = folder != NULL ? strrchr(folder, '/') : NULL;
-    if (slash != NULL) {
-        *slash = '\0';
-    }
-    return folder;
 }
 
 /* A path of fd that no library has been loaded under before. */

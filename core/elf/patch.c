@@ -11,6 +11,7 @@
 
 #include "core/base/alloc.h"
 #include "core/elf/machine.h"
+#include "core/elf/ranges.h"
 
 #define NEW_SEGMENTS 2
 
@@ -35,18 +36,6 @@ typedef struct builder {
     uint8_t stub_of[SI_ELF_MAX_REDIRECTS]; /* 1 + number of its stub, 0: none needed */
     size_t stub_count;
 } builder;
-
-static uint64_t
-page_up(uint64_t n)
-{
-    return (n + SI_ELF_PAGE_SIZE - 1) & ~(uint64_t)(SI_ELF_PAGE_SIZE - 1);
-}
-
-static uint64_t
-page_down(uint64_t n)
-{
-    return n & ~(uint64_t)(SI_ELF_PAGE_SIZE - 1);
-}
 
 /* Adds text with its NUL; *offset says where. */
 static si_status
@@ -363,8 +352,8 @@ static void
 place(builder *b)
 {
     uint64_t headers = (b->image->segments.count + NEW_SEGMENTS) * sizeof(Elf64_Phdr);
-    b->code_file = page_up(b->image->size);
-    b->code_address = page_up(b->image->top);
+    b->code_file = si_elf_page_up(b->image->size);
+    b->code_address = si_elf_page_up(b->image->top);
     b->stub_offset = (headers + SI_ELF_STUB_SIZE - 1) / SI_ELF_STUB_SIZE * SI_ELF_STUB_SIZE;
     b->string_offset = b->stub_offset + b->stub_count * SI_ELF_STUB_SIZE;
 }
@@ -407,10 +396,10 @@ static si_status
 append(builder *b)
 {
     size_t code_size = b->string_offset + b->strings.size;
-    b->dynamic_file = b->code_file + page_up(code_size);
-    b->dynamic_address = b->code_address + page_up(code_size);
+    b->dynamic_file = b->code_file + si_elf_page_up(code_size);
+    b->dynamic_address = b->code_address + si_elf_page_up(code_size);
     size_t dynamic_size = b->dynamic_count * sizeof *b->dynamic;
-    size_t size = page_up(code_size) + dynamic_size;
+    size_t size = si_elf_page_up(code_size) + dynamic_size;
     uint8_t *bytes;
     si_status status = add_edit(b, b->code_file, size, &bytes);
     if (status != SI_OK) {
@@ -435,7 +424,7 @@ append(builder *b)
             b->dynamic[i].d_un.d_val = b->strings.size;
         }
     }
-    memcpy(bytes + page_up(code_size), b->dynamic, dynamic_size);
+    memcpy(bytes + si_elf_page_up(code_size), b->dynamic, dynamic_size);
     return SI_OK;
 }
 
@@ -506,106 +495,4 @@ si_elf_patch_fini(si_elf_patch *patch)
         si_free(patch->edits[i].bytes);
     }
     memset(patch, 0, sizeof *patch);
-}
-
-/* Cuts what an edit touches off the front of range, or off its end if it begins later.
- */
-static void
-avoid_edits(const si_elf_patch *patch, si_elf_range *range)
-{
-    for (size_t i = 0; i < patch->edit_count && range->size != 0; i++) {
-        uint64_t from = page_down(patch->edits[i].offset);
-        uint64_t to = page_up(patch->edits[i].offset + patch->edits[i].size);
-        uint64_t end = range->offset + range->size;
-        if (to <= range->offset || from >= end) {
-            continue;
-        }
-        if (from > range->offset) {
-            range->size = from - range->offset;
-            i = SIZE_MAX; /* an earlier edit may lie in what is left: look again */
-            continue;
-        }
-        uint64_t cut = to < end ? to - range->offset : range->size;
-        range->offset += cut;
-        range->address += cut;
-        range->size -= cut;
-        i = SIZE_MAX;
-    }
-}
-
-bool
-si_elf_next_shared(const si_elf_image *image, const si_elf_patch *patch, uint64_t *cursor,
-                   si_elf_range *range)
-{
-    if (image->text_relocations) {
-        return false;
-    }
-    for (uint64_t i = 0; i < image->segments.count; i++) {
-        Elf64_Phdr segment;
-        memcpy(&segment, image->bytes + image->segments.offset + i * sizeof segment,
-               sizeof segment);
-        uint64_t from = page_down(segment.p_offset);
-        uint64_t to = page_down(segment.p_offset + segment.p_filesz);
-        if (segment.p_type != PT_LOAD || (segment.p_flags & PF_W) != 0 || to <= from ||
-            to <= *cursor || (segment.p_vaddr - segment.p_offset) % SI_ELF_PAGE_SIZE) {
-            continue;
-        }
-        range->offset = from > *cursor ? from : page_up(*cursor);
-        range->address = segment.p_vaddr - segment.p_offset + range->offset;
-        range->size = to - range->offset;
-        range->executable = (segment.p_flags & PF_X) != 0;
-        avoid_edits(patch, range);
-        if (range->size != 0) {
-            *cursor = range->offset + range->size;
-            return true;
-        }
-        *cursor = to;
-        i = UINT64_MAX; /* from the first segment again, behind the cursor */
-    }
-    return false;
-}
-
-/* Whether another segment than the one at index is loaded from the page at offset. */
-static bool
-is_mapped_twice(const si_elf_image *image, uint64_t index, uint64_t offset)
-{
-    for (uint64_t i = 0; i < image->segments.count; i++) {
-        Elf64_Phdr segment;
-        memcpy(&segment, image->bytes + image->segments.offset + i * sizeof segment,
-               sizeof segment);
-        if (i != index && segment.p_type == PT_LOAD &&
-            page_down(segment.p_offset) <= offset &&
-            offset < page_up(segment.p_offset + segment.p_filesz)) {
-            return true;
-        }
-    }
-    return false;
-}
-
-bool
-si_elf_next_writable(const si_elf_image *image, uint64_t *cursor, si_elf_range *range)
-{
-    for (uint64_t i = 0; i < image->segments.count; i++) {
-        Elf64_Phdr segment;
-        memcpy(&segment, image->bytes + image->segments.offset + i * sizeof segment,
-               sizeof segment);
-        uint64_t from = page_down(segment.p_offset);
-        uint64_t to = page_up(segment.p_offset + segment.p_filesz);
-        if (segment.p_type != PT_LOAD || (segment.p_flags & PF_W) == 0 ||
-            segment.p_filesz == 0 || to <= *cursor ||
-            (segment.p_vaddr - segment.p_offset) % SI_ELF_PAGE_SIZE) {
-            continue;
-        }
-        from += is_mapped_twice(image, i, from) ? SI_ELF_PAGE_SIZE : 0;
-        to -= is_mapped_twice(image, i, to - SI_ELF_PAGE_SIZE) ? SI_ELF_PAGE_SIZE : 0;
-        if (from < to && from >= *cursor) {
-            range->offset = from;
-            range->address = segment.p_vaddr - segment.p_offset + from;
-            range->size = to - from;
-            range->executable = (segment.p_flags & PF_X) != 0;
-            *cursor = to;
-            return true;
-        }
-    }
-    return false;
 }

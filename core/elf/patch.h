@@ -65,8 +65,8 @@ typedef struct si_elf_patch {
     size_t edit_count;
     size_t unique_symbols; /* how many were made global */
     size_t redirected;     /* how many were bound to stubs */
-    /* Where it has a stub for each redirect, in their order and SI_ELF_STUB_SIZE apart, from
-     * its load address on. 0: it leaves the finder alone. */
+    /* Where it has a stub for each redirect, in their order and SI_ELF_STUB_SIZE apart,
+     * counted from where it is loaded. 0: it leaves the finder alone. */
     uint64_t stubs;
 } si_elf_patch;
 
@@ -79,19 +79,6 @@ si_elf_patch_init(si_elf_patch *patch, const si_elf_image *image, const si_elf_p
 
 void
 si_elf_patch_fini(si_elf_patch *patch);
-
-/* The next range that the copy maps without writing to it and that no edit touches, at or
- * behind *cursor, which starts at 0: it may be mapped from the original file instead.
- * false: no more. */
-bool
-si_elf_next_shared(const si_elf_image *image, const si_elf_patch *patch, uint64_t *cursor,
-                   si_elf_range *range);
-
-/* The next range of the file that only a writable segment maps, at or behind *cursor, which
- * starts at 0: once its pages have been written to, the file's own are of no use. Part of
- * it may be read-only by then (image->relro). false: no more. */
-bool
-si_elf_next_writable(const si_elf_image *image, uint64_t *cursor, si_elf_range *range);
 
 /* text with $ORIGIN and ${ORIGIN} replaced; NULL: no memory. Free with si_free. */
 char *

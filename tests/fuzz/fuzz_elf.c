@@ -11,6 +11,7 @@
 #include "core/elf/check.h"
 #include "core/elf/machine.h"
 #include "core/elf/patch.h"
+#include "core/elf/ranges.h"
 
 #define check(condition) ((condition) ? (void)0 : abort())
 

@@ -138,8 +138,9 @@ def _sources(target: str) -> list[Path]:
     if target == "elf":
         known = core / "elf" / f"machine_{platform.machine()}.c"
         elf = known if known.exists() else core / "elf" / "machine_none.c"
-        parts = [*sorted((core / "elf").glob("check*.c")), core / "elf/image.c"]
-        return [*parts, core / "elf/patch.c", elf, core / "base/alloc.c"]
+        names = ("elf/image.c", "elf/patch.c", "elf/ranges.c", "base/alloc.c")
+        checks = sorted((core / "elf").glob("check*.c"))
+        return [*checks, *(core / name for name in names), elf]
     return [
         CHECKOUT / "tests/python/transfer/engine_module.c",
         *(

@@ -9,6 +9,7 @@
 
 #include "core/elf/machine.h"
 #include "core/elf/patch.h"
+#include "core/elf/ranges.h"
 #include "tests/core/elf/sample_file.h"
 
 /* --- loading a copy ------------------------------------------------------------------ */
