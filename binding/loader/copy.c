@@ -253,8 +253,8 @@ struct sipy_batch {
     prepared *first;
 };
 
-/* The copies that define unique symbols of a new one (C++ has them for what it may define
- * in many places, and is one). */
+/* The copies that define unique symbols and weak variables of a new one (C++ has them for
+ * what it may define in many places, and is one). */
 typedef struct definers {
     const sipy_batch *batch;
     const char **names; /* as the dynamic linker knows them; room for all copies */
@@ -287,18 +287,20 @@ defines_unique(const sipy_copy *copy, const char *name)
 }
 
 static bool
-is_elsewhere(void *data, const char *name)
+is_elsewhere(void *data, const char *name, bool unique)
 {
     definers *d = data;
     si_elf_symbol symbol;
-    for (sipy_copy *c = d->batch->loader->copies; c != NULL; c = c->next) {
+    sipy_copy *c = unique ? d->batch->loader->copies : NULL;
+    for (; c != NULL; c = c->next) {
         if (defines_unique(c, name)) {
             return add_definer(d, c->image_path);
         }
     }
     for (prepared *p = d->batch->first; p != NULL; p = p->next) {
-        if (p->planned && p->patch.unique_symbols != 0 &&
-            si_elf_find_definition(&p->image, name, &symbol) && symbol.unique) {
+        size_t some = unique ? p->patch.unique_symbols : p->patch.weak_variables;
+        if (p->planned && some != 0 && si_elf_find_definition(&p->image, name, &symbol) &&
+            (unique ? symbol.unique : symbol.weak_variable)) {
             return add_definer(d, p->copy->image_path);
         }
     }

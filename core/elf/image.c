@@ -137,7 +137,7 @@ check_segments(si_elf_image *image)
 
 typedef struct dynamic_values {
     uint64_t strtab, strsz, symtab, hash, gnu_hash, verneed, verneednum;
-    uint64_t rela, relasz, jmprel, pltrelsz, flags, textrel;
+    uint64_t rela, relasz, jmprel, pltrelsz, flags, textrel, verdef;
 } dynamic_values;
 
 static uint64_t *
@@ -170,6 +170,8 @@ value_slot(dynamic_values *values, int64_t tag)
             return &values->flags;
         case DT_TEXTREL:
             return &values->textrel;
+        case DT_VERDEF:
+            return &values->verdef;
         default:
             return NULL;
     }
@@ -188,6 +190,9 @@ read_dynamic(si_elf_image *image, dynamic_values *values)
         }
         if (entry.d_tag == DT_TEXTREL) {
             image->text_relocations = true;
+        }
+        if (entry.d_tag == DT_SYMBOLIC) {
+            image->symbolic = true;
         }
         uint64_t *slot = value_slot(values, entry.d_tag);
         if (slot != NULL) {
@@ -298,6 +303,9 @@ check_rest(si_elf_image *image, const dynamic_values *values)
     image->verneed.count = values->verneednum;
     image->static_tls = (values->flags & DF_STATIC_TLS) != 0;
     image->text_relocations |= (values->flags & DF_TEXTREL) != 0;
+    image->symbolic |= (values->flags & DF_SYMBOLIC) != 0;
+    image->versioned = values->verdef != 0;
+    image->gnu_hash = values->gnu_hash;
     return NULL;
 }
 
@@ -331,6 +339,23 @@ string_at(const si_elf_image *image, uint64_t offset)
     return (const char *)image->bytes + image->strings.offset + offset;
 }
 
+/* Whether that address is in memory that stays writable. */
+static bool
+is_writable(const si_elf_image *image, uint64_t address)
+{
+    if (address >= image->relro[0] && address < image->relro[1]) {
+        return false;
+    }
+    Elf64_Phdr segment;
+    for (uint64_t i = 0; segment_at(image, i, &segment); i++) {
+        if (segment.p_type == PT_LOAD && address >= segment.p_vaddr &&
+            address - segment.p_vaddr < segment.p_memsz) {
+            return (segment.p_flags & PF_W) != 0;
+        }
+    }
+    return false;
+}
+
 bool
 si_elf_symbol_at(const si_elf_image *image, uint64_t index, si_elf_symbol *symbol)
 {
@@ -344,15 +369,73 @@ si_elf_symbol_at(const si_elf_image *image, uint64_t index, si_elf_symbol *symbo
     symbol->size = raw.st_size;
     symbol->defined = raw.st_shndx != SHN_UNDEF;
     symbol->unique = ELF64_ST_BIND(raw.st_info) == STB_GNU_UNIQUE;
+    symbol->weak_variable = ELF64_ST_BIND(raw.st_info) == STB_WEAK &&
+                            ELF64_ST_TYPE(raw.st_info) == STT_OBJECT && symbol->defined &&
+                            !image->symbolic && is_writable(image, raw.st_value);
     return symbol->name != NULL;
+}
+
+static bool
+is_definition(const si_elf_image *image, uint64_t index, const char *name,
+              si_elf_symbol *symbol)
+{
+    return si_elf_symbol_at(image, index, symbol) && symbol->defined &&
+           strcmp(symbol->name, name) == 0;
+}
+
+static uint32_t
+gnu_hash_of(const char *name)
+{
+    uint32_t hash = 5381;
+    for (; *name != '\0'; name++) {
+        hash = hash * 33 + (uint8_t)*name;
+    }
+    return hash;
+}
+
+/* By the table that the linker itself uses: a bucket says where its chain of symbols begins,
+ * and beside them are their hashes, of which the last is odd and the others are even. */
+static bool
+find_by_gnu_hash(const si_elf_image *image, const char *name, si_elf_symbol *symbol)
+{
+    uint32_t head[4]; /* buckets, first hashed symbol, Bloom words, Bloom shift */
+    uint32_t index;
+    uint32_t entry = 0;
+    uint32_t hash = gnu_hash_of(name);
+    const uint8_t *at = si_elf_at(image, image->gnu_hash, sizeof head);
+    if (at == NULL) {
+        return false;
+    }
+    memcpy(head, at, sizeof head);
+    uint64_t buckets = image->gnu_hash + sizeof head + (uint64_t)head[2] * 8;
+    at = head[0] == 0
+             ? NULL
+             : si_elf_at(image, buckets + (uint64_t)(hash % head[0]) * 4, sizeof index);
+    if (at == NULL) {
+        return false;
+    }
+    memcpy(&index, at, sizeof index);
+    for (; index >= head[1] && index < image->symbols.count && !(entry & 1); index++) {
+        at = si_elf_at(image, buckets + ((uint64_t)head[0] + index - head[1]) * 4, 4);
+        if (at == NULL) {
+            return false;
+        }
+        memcpy(&entry, at, sizeof entry);
+        if ((entry | 1) == (hash | 1) && is_definition(image, index, name, symbol)) {
+            return true;
+        }
+    }
+    return false;
 }
 
 bool
 si_elf_find_definition(const si_elf_image *image, const char *name, si_elf_symbol *symbol)
 {
+    if (image->gnu_hash != 0) {
+        return find_by_gnu_hash(image, name, symbol);
+    }
     for (uint64_t i = 0; i < image->symbols.count; i++) {
-        if (si_elf_symbol_at(image, i, symbol) && symbol->defined &&
-            strcmp(symbol->name, name) == 0) {
+        if (is_definition(image, i, name, symbol)) {
             return true;
         }
     }

@@ -29,11 +29,14 @@ typedef struct si_elf_image {
     si_elf_table symbols;
     si_elf_table verneed; /* count: number of records, offset: of the first */
     si_elf_table rela[2]; /* DT_RELA, DT_JMPREL */
+    uint64_t gnu_hash;    /* address of its table of definitions; 0: it has none */
     uint64_t top;         /* first address behind every loadable segment */
     uint64_t relro[2];    /* first page that becomes read-only when loaded, end of them */
     uint64_t tls_size;    /* of its thread-local block */
     bool static_tls;      /* wants it in the block that is fixed at program start */
     bool text_relocations;
+    bool symbolic;  /* was linked to find its own definitions first */
+    bool versioned; /* its definitions have versions */
 } si_elf_image;
 
 typedef struct si_elf_symbol {
@@ -41,7 +44,8 @@ typedef struct si_elf_symbol {
     uint64_t value;
     uint64_t size;
     bool defined;
-    bool unique; /* STB_GNU_UNIQUE: one per process by the linker's rules */
+    bool unique;        /* STB_GNU_UNIQUE: one per process by the linker's rules */
+    bool weak_variable; /* one for all that are loaded together: weak, and writable */
 } si_elf_symbol;
 
 /* A range of the file and where it is mapped. */

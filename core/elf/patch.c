@@ -300,12 +300,16 @@ number_stubs(builder *b)
 }
 
 static void
-make_global(builder *b, Elf64_Sym *raw, const char *name)
+merge(builder *b, Elf64_Sym *raw, const si_elf_symbol *symbol)
 {
-    raw->st_info = ELF64_ST_INFO(STB_GLOBAL, ELF64_ST_TYPE(raw->st_info));
-    b->patch->unique_symbols++;
-    if (b->plan->is_elsewhere != NULL &&
-        b->plan->is_elsewhere(b->plan->is_elsewhere_data, name)) {
+    b->patch->unique_symbols += symbol->unique;
+    b->patch->weak_variables += symbol->weak_variable;
+    if (symbol->unique) {
+        raw->st_info = ELF64_ST_INFO(STB_GLOBAL, ELF64_ST_TYPE(raw->st_info));
+    }
+    /* Left open, a symbol with a version would ask for that version elsewhere. */
+    if (b->plan->is_elsewhere != NULL && !b->image->versioned &&
+        b->plan->is_elsewhere(b->plan->is_elsewhere_data, symbol->name, symbol->unique)) {
         raw->st_shndx = SHN_UNDEF;
         raw->st_value = 0;
     }
@@ -329,8 +333,8 @@ edit_symbols(builder *b)
         }
         memcpy(&raw, bytes + i * sizeof raw, sizeof raw);
         size_t r = symbol.defined ? SIZE_MAX : find_redirect(b->plan, symbol.name);
-        if (symbol.unique) {
-            make_global(b, &raw, symbol.name);
+        if (symbol.unique || symbol.weak_variable) {
+            merge(b, &raw, &symbol);
         }
         if (r < b->plan->redirect_count) {
             /* A local, hidden symbol is resolved inside the library itself. */

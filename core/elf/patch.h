@@ -7,6 +7,8 @@
  * What       - STB_GNU_UNIQUE symbols become STB_GLOBAL: the linker would merge them
  *              across copies, and C++ statics with them. Within one interpreter
  *              they are merged as ever: all copies but one leave the symbol open.
+ *              So do those that are loaded together with weak variables, which is what
+ *              other compilers make of C++ statics.
  *            - The copy resolves its own definitions first (DF_SYMBOLIC) and has no
  *              DT_SONAME, so nothing else can be bound to it by accident.
  *            - $ORIGIN in search paths is written out: the copy has no folder.
@@ -42,9 +44,10 @@ typedef struct si_elf_plan {
     size_t rename_count;
     const char *const *extra_needed; /* further libraries, searched right after it */
     size_t extra_needed_count;
-    /* Whether a library of late_needed defines that unique symbol, so that the copy leaves
-     * its own open. Asked before late_needed is read, which it may add to. NULL: none. */
-    bool (*is_elsewhere)(void *data, const char *name);
+    /* Whether a library of late_needed defines that symbol, a unique one or a weak variable,
+     * so that the copy leaves its own open. Asked before late_needed is read, which it may
+     * add to. NULL: none. */
+    bool (*is_elsewhere)(void *data, const char *name, bool unique);
     void *is_elsewhere_data;
     const char *const *late_needed; /* searched behind all others */
     const size_t *late_needed_count;
@@ -64,6 +67,7 @@ typedef struct si_elf_patch {
     si_elf_edit edits[SI_ELF_MAX_EDITS];
     size_t edit_count;
     size_t unique_symbols; /* how many were made global */
+    size_t weak_variables; /* how many it has, defined or left open */
     size_t redirected;     /* how many were bound to stubs */
     /* Where it has a stub for each redirect, in their order and SI_ELF_STUB_SIZE apart,
      * counted from where it is loaded. 0: it leaves the finder alone. */

@@ -1,6 +1,7 @@
 """Extension modules that CPython refuses outside the main interpreter."""
 
 import _tracemalloc
+import functools
 import pathlib
 import sys
 import sysconfig
@@ -308,15 +309,21 @@ def test_tracemalloc_can_be_imported(ask, interp):
 
 @pytest.fixture(scope="module")
 def inline_variables(compile_c, tmp_path_factory):
-    """A folder with modules that share a variable as C++ does: two with a library that
-    has it too, two without."""
-    folder = tmp_path_factory.mktemp("inline")
-    compile_c(SOURCES / "unique.c", folder / "libinline.so")
-    library = ["-DWITH_LIBRARY", f"-L{folder}", "-linline", "-Wl,-rpath,$ORIGIN"]
-    for name, options in [("a", library), ("b", library), ("c", []), ("d", [])]:
-        target = folder / (name + SUFFIX)
-        compile_c(SOURCES / "unique.c", target, f"-DNAME={name}", *options)
-    return folder
+    """inline_variables(*options): a folder with modules that share a variable as C++
+    does: two with a library that has it too, two without."""
+
+    @functools.cache
+    def inline_variables(*options):
+        folder = tmp_path_factory.mktemp("inline")
+        source = SOURCES / "unique.c"
+        compile_c(source, folder / "libinline.so", *options)
+        library = ["-DWITH_LIBRARY", f"-L{folder}", "-linline", "-Wl,-rpath,$ORIGIN"]
+        for name, more in [("a", library), ("b", library), ("c", []), ("d", [])]:
+            target = folder / (name + SUFFIX)
+            compile_c(source, target, f"-DNAME={name}", *more, *options)
+        return folder
+
+    return inline_variables
 
 
 @pytest.mark.parametrize("order", ["abcd", "dcba", "cabd"])
@@ -324,12 +331,39 @@ def test_inline_variables_are_one_per_interpreter(
     ask, interp, other, inline_variables, order
 ):
     source = f"""
-        sys.path.insert(0, {str(inline_variables)!r})
+        sys.path.insert(0, {str(inline_variables())!r})
         import {", ".join(order)}
         result = [a.count(), b.count(), a.count_there(), b.count_there(), c.count(),
                   d.count()]"""
     assert ask(interp, source) == [1, 2, 3, 4, 5, 6]
     assert ask(other, source) == [1, 2, 3, 4, 5, 6]
+
+
+@pytest.mark.parametrize("order", ["ab", "ba"])
+def test_weak_variables_are_one_for_what_is_loaded_together(
+    script, inline_variables, order
+):
+    """As in the main interpreter: whoever comes second has a variable of its own."""
+    first, second = order
+    source = f"""
+    import sys, {first}, {second}
+    print({first}.count(), {first}.count_there(), {second}.count(),
+          {second}.count_there())
+    """
+    out = script.ok(
+        f"""
+        import subinterpreters, sys
+        source = {textwrap.dedent(source)!r}
+        for interp in [subinterpreters.create() for _ in range(2)]:
+            interp.prepare_main(folder=sys.argv[1])
+            interp.exec('import sys; sys.path.insert(0, folder)')
+            interp.exec(source)
+        sys.path.insert(0, sys.argv[1])
+        exec(source)
+        """,
+        inline_variables("-DWEAK"),
+    )
+    assert out == "1 2 1 3\n" * 3
 
 
 def test_built_in_modules_are_loaded_or_refused(script):

@@ -1,15 +1,19 @@
 /* unique.c — what C++ makes of an inline variable: a symbol that each library defines and
- * that is one variable for all of them. With NAME a module, else a library.
+ * that is one variable for all of them; with WEAK, what compilers make of it that know no
+ * such symbols. With NAME a module, else a library.
  */
 #include <Python.h>
 
-__asm__(
-    ".pushsection .data\n"
-    ".globl inline_count\n"
-    ".type inline_count, @gnu_unique_object\n"
-    ".size inline_count, 4\n"
-    "inline_count: .long 0\n"
-    ".popsection\n");
+#ifdef WEAK
+#define BINDING ".weak inline_count\n.type inline_count, @object\n"
+#else
+#define BINDING ".globl inline_count\n.type inline_count, @gnu_unique_object\n"
+#endif
+
+__asm__(".pushsection .data\n" BINDING
+        ".size inline_count, 4\n"
+        "inline_count: .long 0\n"
+        ".popsection\n");
 
 __attribute__((visibility("default"))) extern int inline_count;
 
