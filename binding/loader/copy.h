@@ -86,6 +86,8 @@ struct sipy_loader {
     bool atexit_registered;     /* [home] */
     si_gate gate;
     si_atomic_u32 ended;
+    si_atomic_i64 ender; /* pthread_self of the thread that ends it, from ended on; or 0 */
+    PyThreadState *ender_ts; /* what that thread ends it through; only it reads this */
     si_mutex mu;
     sipy_guest *guests SI_GUARDED_BY(mu);
     sipy_exit *exits SI_GUARDED_BY(mu);

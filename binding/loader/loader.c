@@ -6,7 +6,8 @@
  * Life       OPEN gate -> CLOSED by CPython's callback near the interpreter's end. After
  *            that the copies' code still may run in threads that they started, but finds
  *            every way into the interpreter shut. sipy_loader_pause closes the gate for a
- *            while, sipy_loader_resume opens it again.
+ *            while, sipy_loader_resume opens it again. The thread that ends the interpreter
+ *            stays in it: destructors of objects still call libraries, which call back.
  * Lock order gate and mu are leaves.
  */
 #include "binding/loader/loader.h"
@@ -106,10 +107,13 @@ load_shared(const request *r)
     return module != NULL || PyErr_Occurred() != NULL ? module : load_normally(r);
 }
 
-/* Nobody comes in any more, and those who wait at the gate see that it has ended. */
+/* Nobody comes in any more, and those who wait at the gate see that it has ended. Called by
+ * the thread that ends the interpreter, through ts. */
 static void
-shut(sipy_loader *loader)
+shut(sipy_loader *loader, PyThreadState *ts)
 {
+    loader->ender_ts = ts;
+    si_store_release(&loader->ender, (int64_t)pthread_self());
     si_store_release(&loader->ended, 1);
     si_gate_end(&loader->gate);
 }
@@ -118,6 +122,7 @@ shut(sipy_loader *loader)
 static void
 shut_for_good(sipy_loader *loader)
 {
+    si_store_release(&loader->ender, 0);
     si_store_release(&loader->ended, 1);
     si_gate_force_end(&loader->gate);
 }
@@ -139,7 +144,7 @@ last_atexit(PyObject *self, PyObject *unused)
         while (si_gate_drain(&loader->gate, SI_FOREVER) != SI_OK) {
             /* A signal: its handler runs in the main interpreter. */
         }
-        shut(loader);
+        shut(loader, ts);
         PyEval_RestoreThread(ts);
     }
     Py_RETURN_NONE;
@@ -285,7 +290,7 @@ interpreter_ends(void *data)
 {
     sipy_loader *loader = data;
     if (si_gate_close(&loader->gate, false) == SI_OK) {
-        shut(loader);
+        shut(loader, sipy_compat_current());
     }
     Py_CLEAR(loader->create_dynamic);
     for (sipy_copy *copy = loader->copies; copy != NULL; copy = copy->next) {
@@ -391,6 +396,7 @@ void
 sipy_loader_ended(sipy_loader **loader)
 {
     sipy_loader *ended = *loader;
+    si_store_release(&ended->ender, 0);
     si_store_release(&ended->ended, 1);
     run_exits(ended);
     if (!ended->atexit_registered) { /* which the first copy begins with */

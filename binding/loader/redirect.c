@@ -111,9 +111,16 @@ leave(sipy_loader *loader, void *guard)
     sipy_compat_guard_close(guard);
 }
 
+/* Whether this thread is the one that is ending the interpreter. */
+static bool
+is_ender(const sipy_loader *loader)
+{
+    return si_load_acquire(&loader->ender) == (int64_t)pthread_self();
+}
+
 /* A new thread state of the copy's interpreter, with its guest on the list and counted
- * at the gate; NULL: no memory. Stops the thread if the interpreter has ended. Not
- * attached, unless to this interpreter. */
+ * at the gate; NULL: no memory, or this thread is ending the interpreter. Stops any other
+ * if it has ended. Not attached, unless to this interpreter. */
 static sipy_guest *
 guest_new(sipy_copy *copy, bool kept)
 {
@@ -123,6 +130,10 @@ guest_new(sipy_copy *copy, bool kept)
         return NULL;
     }
     if (!enter(loader, &guest->guard)) {
+        si_free(guest);
+        if (is_ender(loader)) {
+            return NULL;
+        }
         stop_thread();
     }
     guest->copy = copy;
@@ -170,7 +181,8 @@ guest_free(sipy_loader *loader, sipy_guest *guest)
 }
 
 /* A thread state for the interpreter that this thread has and is not attached to. Near the
- * interpreter's end those are gone that are not of a visit. */
+ * interpreter's end those are gone that are not of a visit, but the one that it ends
+ * through. */
 static PyThreadState *
 own_thread_state(const sipy_loader *loader)
 {
@@ -179,7 +191,7 @@ own_thread_state(const sipy_loader *loader)
         while (v != NULL && (v->loader != loader || v->guest == NULL)) {
             v = v->outer;
         }
-        return v != NULL ? v->ts : NULL;
+        return v != NULL ? v->ts : is_ender(loader) ? loader->ender_ts : NULL;
     }
     for (visit *v = visits; v != NULL; v = v->outer) {
         if (belongs(loader, v->ts)) {

@@ -35,6 +35,43 @@ def test_close_with_a_thread_state_that_a_library_keeps(ask, interp):
     interp.close()
 
 
+@pytest.mark.parametrize("closer", ["interp.close()", "aside(interp.close)", ""])
+def test_destructors_of_the_last_objects_are_called_back(script, closer):
+    """Libraries give the GIL back for a call and take it for a callback, also in the
+    thread that ends the interpreter, when it has shut itself to all others."""
+    out = script.ok(
+        f"""
+        import subinterpreters, threading
+
+        def aside(function):
+            thread = threading.Thread(target=function)
+            thread.start()
+            thread.join()
+
+        interp = subinterpreters.create()
+        interp.exec('''
+        import ctypes, json, os
+        item = ctypes.POINTER(ctypes.c_int)
+        kind = ctypes.CFUNCTYPE(ctypes.c_int, item, item)
+        class Last:
+            def __init__(self):
+                self.compare = kind(lambda a, b: a[0] - b[0])
+                self.sort = ctypes.CDLL(None).qsort
+                self.array = (ctypes.c_int * 3)(3, 1, 2)
+                self.write = os.write
+            def __del__(self):
+                self.sort(self.array, 3, 4, self.compare)
+                self.write(1, b"%d%d%d " % tuple(self.array))
+        json.last = Last()
+        json.itself = json  # what scripts own is let go of earlier
+        ''')
+        {closer}
+        print("closed", flush=True)
+        """
+    )
+    assert sorted(out.split()) == ["123", "closed"]
+
+
 def test_library_threads_find_a_closed_interpreter_shut(script, modules):
     out = script.ok(
         f"""
