@@ -164,6 +164,44 @@ def _spares(report: Report) -> None:
         subinterpreters.keep_ready(0)
 
 
+def nap(seconds):
+    time.sleep(seconds)
+
+
+def _renewing(report: Report) -> None:
+    """Workers that end after a few tasks, which wait: others can start meanwhile."""
+
+    def turn_of(make: Callable[[], Executor]) -> Turn:
+        def turn(loops: int) -> float:
+            spent = 0.0
+            for _ in range(loops):
+                with make() as pool:
+                    pool.submit(nap, 0).result()
+                    start = Clock.now()
+                    for future in [pool.submit(nap, 0.01) for _ in range(20)]:
+                        future.result()
+                    spent += Clock.now() - start
+            return spent
+
+        return turn
+
+    for most in (1, 2, 5, 10):
+        makers: dict[str, Callable[[], Executor]] = {
+            OURS: lambda n=most: InterpreterPoolExecutor(1, max_tasks_per_child=n)
+        }
+        for method in ("spawn", "forkserver"):
+            makers[f"{PROCESSES}, {method}"] = lambda n=most, m=method: (
+                futures.ProcessPoolExecutor(
+                    1, max_tasks_per_child=n, mp_context=get_context(m)
+                )
+            )
+        report.compare(
+            f"20 tasks that sleep 10 ms, one worker, a new one after {most}",
+            {name: turn_of(make) for name, make in makers.items()},
+            [Goal(f"{PROCESSES}, forkserver", at_least=1)],
+        )
+
+
 def _scaling(report: Report) -> None:
     def turn_of(pool: Executor) -> Turn:
         def work() -> None:
@@ -340,6 +378,7 @@ def run(report: Report) -> None:
     _submitting(report)
     _mapping(report)
     _spares(report)
+    _renewing(report)
     _scaling(report)
     _mixed(report)
     _timeouts(report)

@@ -22,6 +22,7 @@ sipy_bound_new(sipy_interp *owner, sipy_interp *interp)
     sipy_pool *pool = sipy_pool_new(name, owner);
     if (pool != NULL) {
         si_store_relaxed(&pool->max_workers, 1);
+        si_store_relaxed(&pool->max_alive, 1);
         si_entry_hold(&interp->entry);
         pool->bound = interp;
         sipy_handle_hold(interp);

@@ -168,7 +168,10 @@ sipy_pools_of(const sipy_interp *owner, sipy_pool ***out, size_t *count)
 static bool
 wants_worker(sipy_pool *pool)
 {
-    return si_load_acquire(&pool->alive) < si_load_relaxed(&pool->max_workers) &&
+    uint32_t leaving = (uint32_t)si_load_seq_cst(&pool->leaving);
+    uint32_t alive = (uint32_t)si_load_acquire(&pool->alive);
+    return alive < si_load_relaxed(&pool->max_workers) + leaving &&
+           alive < si_load_relaxed(&pool->max_alive) &&
            si_task_queue_count(&pool->queue) > si_load_seq_cst(&pool->idle);
 }
 
@@ -185,6 +188,8 @@ list_worker(sipy_pool *pool, sipy_worker *worker)
         worker->next = pool->workers;
         pool->workers = worker;
         si_store_release(&pool->alive, si_load_relaxed(&pool->alive) + 1);
+        si_store_relaxed(&worker->leaving, si_load_relaxed(&pool->brief));
+        (void)si_add_seq_cst(&pool->leaving, si_load_relaxed(&worker->leaving));
         (void)si_add_seq_cst(&pool->idle, 1);
     }
     si_mutex_unlock(&pool->mu);
@@ -201,6 +206,17 @@ add_past(sipy_pool *pool, const sipy_worker *worker) SI_REQUIRES(pool->mu)
     pool->past_cpu_ns += si_load_relaxed(&worker->cpu_ns);
 }
 
+void
+sipy_pool_expect_end(sipy_pool *pool, sipy_worker *worker)
+{
+    si_mutex_lock(&pool->mu);
+    if (si_load_relaxed(&worker->listed) != 0 && si_load_relaxed(&worker->leaving) == 0) {
+        si_store_relaxed(&worker->leaving, 1);
+        (void)si_add_seq_cst(&pool->leaving, 1);
+    }
+    si_mutex_unlock(&pool->mu);
+}
+
 /* -> whether it was listed */
 static bool
 unlist(sipy_pool *pool, sipy_worker *worker) SI_REQUIRES(pool->mu)
@@ -214,6 +230,7 @@ unlist(sipy_pool *pool, sipy_worker *worker) SI_REQUIRES(pool->mu)
     }
     *link = worker->next;
     si_store_release(&worker->listed, 0);
+    (void)si_sub_seq_cst(&pool->leaving, si_load_relaxed(&worker->leaving));
     add_past(pool, worker);
     si_store_seq_cst(&pool->alive, si_load_relaxed(&pool->alive) - 1);
     return true;
@@ -225,6 +242,9 @@ sipy_pool_go_without(sipy_pool *pool)
     si_mutex_lock(&pool->mu);
     uint32_t others = (uint32_t)si_load_relaxed(&pool->alive) - 1;
     if (others != 0) {
+        si_store_relaxed(&pool->max_alive, others);
+    }
+    if (others != 0 && others < si_load_relaxed(&pool->max_workers)) {
         si_store_relaxed(&pool->max_workers, others);
     }
     si_mutex_unlock(&pool->mu);
@@ -343,6 +363,9 @@ sipy_pool_give_up(sipy_pool *pool, sipy_job *job)
         (void)unlist(pool, worker);
     }
     si_mutex_unlock(&pool->mu);
+    if (mine && pool->max_tasks != 0) {
+        si_task_queue_leave(&pool->queue); /* the place of the worker, which runs a job */
+    }
     if (mine) {
         job->outcome = SIPY_TIMED_OUT;
         si_task_finish(&job->task, SI_TASK_DONE);

@@ -71,6 +71,10 @@ struct sipy_worker {
     PyObject *partial;   /* results of the chunk that runs; only its own thread */
     uint32_t number;
     bool retired;             /* shall run no other task; only its own thread */
+    bool placed;              /* has a place of the queue; likewise */
+    uint64_t left;            /* tasks that it may still begin; likewise */
+    int64_t opening_ns;       /* how long its start took; likewise */
+    si_atomic_u32 leaving;    /* counted in pool->leaving; written under pool->mu */
     si_atomic_u32 listed;     /* in pool->workers and counted; written under pool->mu */
     si_atomic_u64 current;    /* the job that runs (an address), or 0 */
     si_atomic_u64 run;        /* the run of interp that it is */
@@ -99,6 +103,9 @@ struct sipy_pool {
     si_task_queue queue;
     si_atomic_u32 idle;      /* workers that have no job, those that start included */
     si_atomic_u32 alive;     /* workers that count; written under mu */
+    si_atomic_u32 max_alive; /* with those that are made ready to follow others */
+    si_atomic_u32 leaving;   /* of the alive ones those that soon end; written under mu */
+    si_atomic_u32 brief;     /* 1: the last one to end ran for less than it took to start */
     si_atomic_u64 jobs;      /* numbers the jobs */
     si_atomic_u32 broken;    /* 1: failure and text below are set, for good */
     si_atomic_u32 no_starts; /* 1: no worker starts, no job is begun or tried again */
@@ -150,7 +157,7 @@ bool
 sipy_pool_retract(sipy_pool *pool, sipy_job *job);
 
 /* A listed worker could not start. If there are others the pool has no more than those
- * from now on, so that it does not try again and again. Any thread.
+ * from now on, and none in advance, so that it does not try again and again. Any thread.
  * -> false: there is no other */
 bool
 sipy_pool_go_without(sipy_pool *pool);
@@ -168,6 +175,11 @@ sipy_job_end_unrun(sipy_job *job, sipy_outcome outcome);
  * all jobs. Any thread. */
 void
 sipy_pool_break(sipy_pool *pool, sipy_failure *failure, const char *text);
+
+/* The worker ends once it has run a task or a few more: another one may start already. Any
+ * thread; sipy_pool_grow comes after it. */
+void
+sipy_pool_expect_end(sipy_pool *pool, sipy_worker *worker);
 
 /* A worker is not to be counted any more: it ends, or is stuck. Any thread. */
 void

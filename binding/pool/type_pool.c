@@ -111,6 +111,11 @@ pool_open(PyObject *op, PyObject *args)
         return PyErr_NoMemory();
     }
     si_store_relaxed(&pool->max_workers, max_workers);
+    si_store_relaxed(&pool->max_alive, max_workers);
+    if (max_tasks != 0) { /* each worker may have a follower, which waits for its place */
+        si_store_relaxed(&pool->max_alive, 2 * (uint64_t)max_workers);
+        pool->queue.most = max_workers;
+    }
     pool->max_tasks = max_tasks;
     pool->idle_ns = idle_ns;
     pool->queue.limit = max_pending;

@@ -7,6 +7,7 @@
  * interp->blocked, by errands for its interpreter and by the exit of the process.
  */
 #include "binding/pool/pool.h"
+#include "binding/pool/spares.h"
 
 #include <stdio.h>
 
@@ -40,7 +41,10 @@ make_interp(sipy_pool *pool, sipy_failure *failure)
     sipy_home *home = pool->owner->home;
     sipy_interp *interp = NULL;
     if (home != NULL && home->state != NULL) {
-        interp = sipy_interp_create(home->state, true);
+        interp = sipy_spare_take(home->state);
+        if (interp == NULL) {
+            interp = sipy_interp_create(home->state, true);
+        }
         if (interp == NULL) {
             sipy_failure_capture(failure, home);
         }
@@ -209,7 +213,33 @@ wait_for_work(sipy_worker *worker)
         sipy_interrupt_retract(interp, &waiter);
     }
     Py_END_ALLOW_THREADS
-    return status == SI_TIMEOUT;
+    return status == SI_TIMEOUT && si_task_queue_count(&pool->queue) == 0;
+}
+
+/* Whether the tasks that it may run, from one that it has just taken on, are likely to be
+ * over before another worker would be ready. */
+static bool
+ends_soon(const sipy_worker *worker)
+{
+    uint64_t tasks = si_load_relaxed(&worker->tasks);
+    uint64_t busy_ns = si_load_relaxed(&worker->busy_ns);
+    return worker->left == 1 ||
+           (tasks != 0 && busy_ns / tasks <= (uint64_t)worker->opening_ns / worker->left);
+}
+
+/* The oldest task in the queue, or NULL. */
+static sipy_job *
+take_job(sipy_worker *worker)
+{
+    sipy_pool *pool = worker->pool;
+    if (pool->max_tasks == 0) {
+        return (sipy_job *)si_task_queue_try_get(&pool->queue);
+    }
+    si_task *task = si_task_queue_try_get_placed(&pool->queue, &worker->placed);
+    if (task != NULL && ends_soon(worker)) {
+        sipy_pool_expect_end(pool, worker);
+    }
+    return (sipy_job *)task;
 }
 
 /* The next job, or NULL when the worker shall end. While it waits it counts as idle. */
@@ -223,13 +253,13 @@ next_job(sipy_worker *worker)
         sipy_errands_run(interp);
         sipy_slots_reap(interp);
         (void)si_sub_seq_cst(&pool->idle, 1);
-        si_task *task = si_task_queue_try_get(&pool->queue);
-        if (task != NULL) {
+        sipy_job *job = take_job(worker);
+        if (job != NULL) {
             (void)sipy_pool_grow(pool); /* there is this one */
-            return (sipy_job *)task;
+            return job;
         }
         (void)si_add_seq_cst(&pool->idle, 1);
-        if (tired || si_task_queue_is_closed(&pool->queue)) {
+        if (tired || si_task_queue_is_over(&pool->queue)) {
             break;
         }
         tired = wait_for_work(worker);
@@ -241,16 +271,18 @@ static void
 work(sipy_worker *worker)
 {
     sipy_pool *pool = worker->pool;
-    uint64_t most = pool->max_tasks == 0 ? UINT64_MAX : pool->max_tasks;
-    for (uint64_t done = 0; done < most && !worker->retired; done++) {
-        sipy_job *job = next_job(worker);
-        if (job == NULL) {
-            return;
-        }
+    sipy_job *job;
+    worker->left = pool->max_tasks == 0 ? UINT64_MAX : pool->max_tasks;
+    while (worker->left != 0 && !worker->retired && (job = next_job(worker)) != NULL) {
+        worker->left--;
         sipy_attempt tried;
         sipy_job_run(worker, job, &tried);
         sipy_job_conclude(pool, job, &tried);
         si_task_drop(&job->task);
+    }
+    /* That of a worker that was given up was given back. */
+    if (worker->placed && si_load_acquire(&worker->listed) != 0) {
+        si_task_queue_leave(&pool->queue);
     }
 }
 
@@ -280,11 +312,18 @@ static void
 work_at_home(sipy_worker *worker)
 {
     sipy_pool *pool = worker->pool;
+    int64_t begun_ns = si_now_ns();
     bool open = open_worker(worker);
+    worker->opening_ns = si_now_ns() - begun_ns;
     if (open) {
         work(worker);
     }
+    bool brief = si_load_relaxed(&worker->busy_ns) <= (uint64_t)worker->opening_ns;
+    si_store_relaxed(&pool->brief, worker->left == 0 && brief);
     (void)si_sub_seq_cst(&pool->idle, 1);
+    if (!sipy_process_exiting()) {
+        (void)sipy_pool_grow(pool); /* if it fails: again once this one is gone */
+    }
     if (open) {
         close_interp(worker); /* a pool is not gone before its interpreters are */
     }

@@ -3,6 +3,8 @@
  * No task is left behind: a putter that skips the wake-up because a worker spins relies on
  * that worker looking at the queue under mu before it sleeps (wait_get), and on it
  * passing the wake-up on when it takes one of several (get).
+ * Places: as long as all are taken nobody needs to be woken, for who has one gets the next
+ * task or gives the place back, and that wakes (leave).
  */
 #include "core/task/queue.h"
 
@@ -45,6 +47,42 @@ kick(si_waiter *w)
     }
 }
 
+static bool
+has_place(const si_task_queue *q)
+{
+    return q->most == 0 || si_load_acquire(&q->taken) < q->most;
+}
+
+static bool
+may_get(const si_task_queue *q)
+{
+    return si_load_acquire(&q->count) != 0 ? has_place(q)
+                                           : si_load_acquire(&q->closed) != 0;
+}
+
+/* A worker to kick if one more is of use, and none that spins will see to it. */
+static si_waiter *
+wake_if_of_use(si_task_queue *q) SI_REQUIRES(q->mu)
+{
+    bool more = si_load_relaxed(&q->count) > si_load_relaxed(&q->spinning);
+    return more && has_place(q) ? wake_worker(q) : NULL;
+}
+
+/* Wakes all workers if there is nothing to get for good. For who has closed the queue, or
+ * taken what was in it: the later one of the two finds it over. */
+static void
+wake_all_if_over(si_task_queue *q)
+{
+    bool any = si_task_queue_is_over(q);
+    while (any) {
+        si_mutex_lock(&q->mu);
+        any = q->workers.head != NULL;
+        si_waiter *w = wake_worker(q);
+        si_mutex_unlock(&q->mu);
+        kick(w);
+    }
+}
+
 /* --- putting ------------------------------------------------------------------------- */
 
 static bool
@@ -67,12 +105,8 @@ insert(si_task_queue *q, si_task *task) SI_REQUIRES(q->mu)
         q->head = task;
     }
     q->tail = task;
-    uint64_t count = si_load_relaxed(&q->count) + 1;
-    si_store_release(&q->count, count);
-    if (count <= si_load_relaxed(&q->spinning)) {
-        return NULL; /* the worker that spins sees it */
-    }
-    return wake_worker(q);
+    si_store_release(&q->count, si_load_relaxed(&q->count) + 1);
+    return wake_if_of_use(q);
 }
 
 static si_status
@@ -175,14 +209,13 @@ get(si_task_queue *q, uint32_t bits)
     if (task != NULL) {
         unlink_task(q, task);
         (void)si_or_seq_cst(&task->word, bits);
-        if (si_load_relaxed(&q->count) > si_load_relaxed(&q->spinning)) {
-            worker = wake_worker(q);
-        }
+        worker = wake_if_of_use(q);
         putter = wake_putter(q);
     }
     si_mutex_unlock(&q->mu);
     kick(worker);
     kick(putter);
+    wake_all_if_over(q);
     return task;
 }
 
@@ -198,10 +231,43 @@ si_task_queue_remove_any(si_task_queue *q)
     return get(q, 0);
 }
 
+/* Takes a place, unless the caller has one. -> whether it has one now */
 static bool
-may_get(const si_task_queue *q)
+take_place(si_task_queue *q, bool placed)
 {
-    return si_load_acquire(&q->count) != 0 || si_load_acquire(&q->closed) != 0;
+    if (!placed) {
+        si_mutex_lock(&q->mu);
+        placed = has_place(q);
+        if (placed) {
+            si_store_release(&q->taken, si_load_relaxed(&q->taken) + 1);
+        }
+        si_mutex_unlock(&q->mu);
+    }
+    return placed;
+}
+
+si_task *
+si_task_queue_try_get_placed(si_task_queue *q, bool *placed)
+{
+    if ((!*placed && si_load_acquire(&q->count) == 0) || !take_place(q, *placed)) {
+        return NULL;
+    }
+    si_task *task = get(q, SI_TASK_RUNNING);
+    *placed = task != NULL;
+    if (task == NULL) {
+        si_task_queue_leave(q);
+    }
+    return task;
+}
+
+void
+si_task_queue_leave(si_task_queue *q)
+{
+    si_mutex_lock(&q->mu);
+    si_store_release(&q->taken, si_load_relaxed(&q->taken) - 1);
+    si_waiter *w = wake_if_of_use(q);
+    si_mutex_unlock(&q->mu);
+    kick(w);
 }
 
 /* One worker at a time spins. -> whether a get may succeed or w was woken */
@@ -272,6 +338,7 @@ take_out(si_task_queue *q, si_task *task, bool claimed)
     }
     si_mutex_unlock(&q->mu);
     kick(putter);
+    wake_all_if_over(q);
     return inside;
 }
 
@@ -299,18 +366,16 @@ si_task_queue_retract(si_task_queue *q, si_task *task)
 void
 si_task_queue_close(si_task_queue *q)
 {
-    si_waiter *w;
+    bool any;
     si_mutex_lock(&q->mu);
     si_store_release(&q->closed, 1);
     si_mutex_unlock(&q->mu);
     do {
         si_mutex_lock(&q->mu);
-        bool any = q->workers.head != NULL || q->putters.head != NULL;
-        w = q->workers.head != NULL ? wake_worker(q) : wake_putter(q);
+        any = q->putters.head != NULL;
+        si_waiter *w = wake_putter(q);
         si_mutex_unlock(&q->mu);
         kick(w);
-        if (!any) {
-            return;
-        }
-    } while (true);
+    } while (any);
+    wake_all_if_over(q);
 }

@@ -4,6 +4,8 @@
  *            SI_SPIN_NS, one of them at a time, then sleeps. A put wakes a sleeper unless
  *            a spinning worker will see the task; a worker that leaves tasks behind wakes
  *            the next one, so that no task waits while a worker sleeps.
+ * Places     If most is set, no more than so many workers have a place, and only they get
+ *            tasks: further ones, made ready in advance, wait for a place as for a task.
  * Ownership  The queue holds one reference to each task inside it.
  * Locking    mu, a leaf.
  */
@@ -20,6 +22,8 @@ typedef struct si_task_queue {
     si_task *tail SI_GUARDED_BY(mu);
     si_atomic_u64 count;    /* tasks inside; written under mu, read anywhere */
     uint64_t limit;         /* 0: unbounded; never changes */
+    uint32_t most;          /* places; 0: each worker has one; never changes */
+    si_atomic_u32 taken;    /* places that workers have; written under mu */
     si_atomic_u32 closed;   /* no more puts; written under mu */
     si_atomic_u32 spinning; /* 1 while a worker spins */
     si_spin_memory spins;   /* of the workers */
@@ -53,8 +57,18 @@ si_task_queue_wait_put(si_task_queue *q, si_waiter *w, int64_t deadline_ns);
 si_task *
 si_task_queue_try_get(si_task_queue *q);
 
-/* Waits until there may be a task, or the queue is closed, or w is woken. Not attached;
- * the caller has armed w. -> SI_OK (try) | SI_TIMEOUT | SI_INTERRUPTED */
+/* As si_task_queue_try_get for a queue with places: placed says whether the caller has one,
+ * and then whether it has one now. NULL also if all are taken; without a task none is. */
+si_task *
+si_task_queue_try_get_placed(si_task_queue *q, bool *placed);
+
+/* Gives a place back. Any thread, never blocks. */
+void
+si_task_queue_leave(si_task_queue *q);
+
+/* Waits until there may be a task to get, or the queue is closed and empty, or w is woken.
+ * Not attached, without a place; the caller has armed w.
+ * -> SI_OK (try) | SI_TIMEOUT | SI_INTERRUPTED */
 SI_NODISCARD si_status
 si_task_queue_wait_get(si_task_queue *q, si_waiter *w, int64_t deadline_ns);
 
@@ -81,6 +95,13 @@ static inline bool
 si_task_queue_is_closed(const si_task_queue *q)
 {
     return si_load_acquire(&q->closed) != 0;
+}
+
+/* Whether there is nothing to get, for good: save what is put back. */
+static inline bool
+si_task_queue_is_over(const si_task_queue *q)
+{
+    return si_load_acquire(&q->closed) != 0 && si_load_acquire(&q->count) == 0;
 }
 
 static inline uint64_t

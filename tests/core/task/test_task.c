@@ -113,6 +113,47 @@ test_retract_leaves_it_as_it_was(void **state)
 }
 
 static void
+test_places(void **state)
+{
+    (void)state;
+    si_task_queue q = {.most = 1};
+    si_waiter w;
+    bool first = false;
+    bool second = false;
+    for (int i = 0; i < 3; i++) {
+        si_task *task = new_task();
+        assert_int_equal(si_task_queue_put(&q, task), SI_OK);
+        si_task_drop(task);
+    }
+    for (int i = 0; i < 2; i++) { /* who has the place gets one after the other */
+        si_task *task = si_task_queue_try_get_placed(&q, &first);
+        assert_non_null(task);
+        assert_true(first);
+        end_task(task);
+        si_task_drop(task);
+        assert_null(si_task_queue_try_get_placed(&q, &second));
+        assert_false(second);
+        si_waiter_arm(&w);
+        assert_int_equal(si_task_queue_wait_get(&q, &w, si_deadline_after(MS)), SI_TIMEOUT);
+    }
+    si_task_queue_close(&q);
+    assert_false(si_task_queue_is_over(&q));
+    si_waiter_arm(&w);
+    assert_int_equal(si_task_queue_wait_get(&q, &w, si_deadline_after(MS)), SI_TIMEOUT);
+    si_task_queue_leave(&q);
+    si_waiter_arm(&w);
+    assert_int_equal(si_task_queue_wait_get(&q, &w, SI_FOREVER), SI_OK);
+    si_task *last = si_task_queue_try_get_placed(&q, &second);
+    assert_non_null(last);
+    end_task(last);
+    si_task_drop(last);
+    assert_true(si_task_queue_is_over(&q));
+    assert_null(si_task_queue_try_get_placed(&q, &second)); /* gives the place back */
+    assert_false(second);
+    assert_int_equal(si_load_relaxed(&q.taken), 0);
+}
+
+static void
 test_claimed_once(void **state)
 {
     (void)state;
@@ -172,6 +213,7 @@ test_waiting_times_out(void **state)
 typedef struct shop {
     si_task_queue queue;
     si_outbox *box;
+    si_atomic_u32 inside; /* workers with a task */
     si_atomic_u32 worked;
     si_atomic_u32 cancelled;
 } shop;
@@ -180,15 +222,27 @@ static void *
 work(void *arg)
 {
     shop *s = arg;
+    bool placed = false;
+    uint32_t left = s->queue.most == 0 ? 0 : 3; /* until it gives its place back */
     for (;;) {
-        si_task *task = si_task_queue_try_get(&s->queue);
+        si_task *task = s->queue.most == 0
+                            ? si_task_queue_try_get(&s->queue)
+                            : si_task_queue_try_get_placed(&s->queue, &placed);
         if (task != NULL) {
+            uint32_t inside = si_add_seq_cst(&s->inside, 1);
+            check(s->queue.most == 0 || inside < s->queue.most);
             (void)si_add_relaxed(&s->worked, 1);
             end_task(task);
             si_task_drop(task);
+            (void)si_sub_seq_cst(&s->inside, 1);
+            if (placed && --left == 0) {
+                left = 3;
+                placed = false;
+                si_task_queue_leave(&s->queue);
+            }
             continue;
         }
-        if (si_task_queue_is_closed(&s->queue)) {
+        if (si_task_queue_is_over(&s->queue)) {
             return NULL;
         }
         si_waiter w;
@@ -257,10 +311,9 @@ read_box(void *arg)
 }
 
 static void
-test_no_task_is_lost(void **state)
+lose_no_task(uint32_t places)
 {
-    (void)state;
-    shop s = {.queue = {.limit = 8}};
+    shop s = {.queue = {.limit = 8, .most = places}};
     pthread_t workers[WORKERS];
     pthread_t putters[PUTTERS];
     pthread_t reader;
@@ -290,6 +343,21 @@ test_no_task_is_lost(void **state)
     assert_int_equal(si_load_relaxed(&destroyed), PUTTERS * EACH);
 }
 
+static void
+test_no_task_is_lost(void **state)
+{
+    (void)state;
+    lose_no_task(0);
+}
+
+static void
+test_no_task_is_lost_between_places(void **state)
+{
+    (void)state;
+    lose_no_task(1);
+    lose_no_task(2);
+}
+
 int
 main(void)
 {
@@ -297,10 +365,12 @@ main(void)
         cmocka_unit_test(test_first_come_first_served),
         cmocka_unit_test(test_cancel_takes_it_out),
         cmocka_unit_test(test_retract_leaves_it_as_it_was),
+        cmocka_unit_test(test_places),
         cmocka_unit_test(test_claimed_once),
         cmocka_unit_test(test_outbox),
         cmocka_unit_test(test_waiting_times_out),
         cmocka_unit_test(test_no_task_is_lost),
+        cmocka_unit_test(test_no_task_is_lost_between_places),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
