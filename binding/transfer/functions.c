@@ -1,9 +1,10 @@
 /* functions.c — functions: by reference where they can be imported, else by value.
  *
  * The description of a function, in this order: flags, interpreter, module, name,
- * qualified name, number of cells | code | defaults, keyword defaults, attributes | for
- * each cell whether it is filled, and with what | number of needed globals, and for
- * each its name, its value, the number of its binding.
+ * qualified name, number of cells, namespace | code | defaults, keyword defaults,
+ * attributes | for each cell whether it is filled, and with what | number of needed
+ * globals, and for each its name, its value, the number of its binding | of those that are
+ * not bound any more: a dict of name and that number.
  * The receiver makes the function from the first two parts and makes it known by its
  * id, so that the rest may refer to it.
  */
@@ -89,7 +90,7 @@ write_cells(sipy_encoder *e, PyFunctionObject *func, deps *list)
 }
 
 static int
-write_needs(sipy_encoder *e, PyObject *module, PyObject *needs)
+write_needs(sipy_encoder *e, PyObject *space, PyObject *needs)
 {
     PyObject *name, *value;
     Py_ssize_t pos = 0;
@@ -103,7 +104,7 @@ write_needs(sipy_encoder *e, PyObject *module, PyObject *needs)
             sipy__enc_described(e, value, "global", name) < 0) {
             return -1;
         }
-        PyObject *id = sipy__binding(e, module, name, value);
+        PyObject *id = sipy__binding(e, space, name, value);
         int failed = id == NULL || sipy__encode_value(e, id) < 0;
         Py_XDECREF(id);
         if (failed) {
@@ -113,28 +114,62 @@ write_needs(sipy_encoder *e, PyObject *module, PyObject *needs)
     return 0;
 }
 
+/* The globals that func looks up and has no more, though a receiver may. */
 static int
-write_description(sipy_encoder *e, PyFunctionObject *func, PyObject *needs, deps *list)
+write_gone(sipy_encoder *e, PyFunctionObject *func, PyObject *space, PyObject *needs)
 {
-    PyObject *self = (PyObject *)func;
-    PyObject *none = Py_None;
+    PyObject *names = sipy__global_names(e->t, func->func_code);
+    PyObject *gone = names == NULL ? NULL : PyDict_New();
+    Py_ssize_t size =
+        names == NULL || is_stateless(func, needs) ? 0 : PyTuple_GET_SIZE(names);
+    for (Py_ssize_t i = 0; gone != NULL && i < size; i++) {
+        PyObject *name = PyTuple_GET_ITEM(names, i);
+        int needed = PyDict_Contains(needs, name);
+        PyObject *id = needed != 0 ? NULL : sipy__binding(e, space, name, NULL);
+        if (needed < 0 || (id == NULL && needed == 0) ||
+            (id != NULL && id != Py_None && PyDict_SetItem(gone, name, id) < 0)) {
+            Py_CLEAR(gone);
+        }
+        Py_XDECREF(id);
+    }
+    int failed = gone == NULL || sipy__encode_value(e, gone) < 0;
+    Py_XDECREF(names);
+    Py_XDECREF(gone);
+    return failed ? -1 : 0;
+}
+
+static int
+write_head(sipy_encoder *e, PyFunctionObject *func, PyObject *needs, PyObject *space)
+{
     PyObject *module = func->func_module != NULL && PyUnicode_Check(func->func_module)
                            ? func->func_module
                            : e->t->n___main__;
     Py_ssize_t cells =
         func->func_closure == NULL ? 0 : PyTuple_GET_SIZE(func->func_closure);
     PyObject *head =
-        Py_BuildValue("iLOOOn", is_stateless(func, needs) ? FUNCTION_IN_MAIN : 0,
+        Py_BuildValue("iLOOOnO", is_stateless(func, needs) ? FUNCTION_IN_MAIN : 0,
                       (long long)e->t->hooks.interp_id, module, func->func_name,
-                      func->func_qualname, cells);
+                      func->func_qualname, cells, space);
     int failed = head == NULL || sipy__encode_value(e, head) < 0;
     Py_XDECREF(head);
+    return failed ? -1 : 0;
+}
+
+static int
+write_description(sipy_encoder *e, building *b, PyObject *needs)
+{
+    PyFunctionObject *func = (PyFunctionObject *)b->obj;
+    PyObject *self = b->obj, *none = Py_None;
+    deps *list = &b->deps;
+    PyObject *space = sipy__space_of(e, b);
     PyObject *defaults = func->func_defaults == NULL ? none : func->func_defaults;
     PyObject *kwdefaults = func->func_kwdefaults == NULL ? none : func->func_kwdefaults;
     PyObject *dict = func->func_dict == NULL || PyDict_GET_SIZE(func->func_dict) == 0
                          ? none
                          : func->func_dict;
-    if (failed || sipy__deps_add(list, DEP_CODE, self, self, NULL, func->func_code) < 0 ||
+    int failed =
+        space == NULL || write_head(e, func, needs, space) < 0 ||
+        sipy__deps_add(list, DEP_CODE, self, self, NULL, func->func_code) < 0 ||
         sipy__deps_add(list, DEP_DEFAULTS, self, self, NULL, func->func_defaults) < 0 ||
         sipy__deps_add(list, DEP_KWDEFAULTS, self, self, NULL, func->func_kwdefaults) < 0 ||
         sipy__deps_add_items(list, self, self) < 0 ||
@@ -142,10 +177,10 @@ write_description(sipy_encoder *e, PyFunctionObject *func, PyObject *needs, deps
         sipy__enc_described(e, defaults, "default values", NULL) < 0 ||
         sipy__enc_described(e, kwdefaults, "keyword defaults", NULL) < 0 ||
         sipy__enc_described(e, dict, "attributes", NULL) < 0 ||
-        write_cells(e, func, list) < 0) {
-        return -1;
-    }
-    return write_needs(e, module, needs);
+        write_cells(e, func, list) < 0 || write_needs(e, space, needs) < 0 ||
+        write_gone(e, func, space, needs) < 0;
+    Py_XDECREF(space);
+    return failed ? -1 : 0;
 }
 
 /* needs is NULL for a generic function. */
@@ -154,7 +189,7 @@ write_either(sipy_encoder *e, building *b, PyObject *needs)
 {
     PyFunctionObject *func = (PyFunctionObject *)b->obj;
     return needs == NULL ? sipy__write_dispatcher(e, func, &b->deps)
-                         : write_description(e, func, needs, &b->deps);
+                         : write_description(e, b, needs);
 }
 
 /* Describes func under id (0: a new one) and makes it known. -> its record, which the
@@ -182,6 +217,8 @@ ship(sipy_encoder *e, PyFunctionObject *func, PyObject *needs, deps *found, uint
     }
     r->tag = b.tag;
     r->deps = b.deps;
+    r->globals = b.globals;
+    r->space = b.space;
     sipy__described_as(e, r, &b, *blob);
     return r;
 }
@@ -308,9 +345,10 @@ sipy__dec_module(sipy_decoder *d)
     return module;
 }
 
-/* The function that the first parts of a description make. */
+/* The function that the first parts of a description make; *applied: the bindings applied
+ * in its namespace, a new reference, or NULL. */
 static PyObject *
-make_function(sipy_decoder *d, PyObject **applied)
+make_function(sipy_decoder *d, PyObject **applied, unsigned long long *space)
 {
     sipy_transfer *t = d->t;
     PyObject *head = sipy__decode_value(d);
@@ -318,18 +356,20 @@ make_function(sipy_decoder *d, PyObject **applied)
     PyObject *func = NULL, *ns = NULL;
     int flags;
     Py_ssize_t cells;
-    PyObject *interp_id, *module, *name, *qualname;
+    PyObject *interp_id, *module, *name, *qualname, *space_name;
     *applied = NULL;
-    if (code != NULL && PyArg_ParseTuple(head, "iOUUUn", &flags, &interp_id, &module, &name,
-                                         &qualname, &cells)) {
+    if (code != NULL && PyArg_ParseTuple(head, "iOUUUn(UK)", &flags, &interp_id, &module,
+                                         &name, &qualname, &cells, &space_name, space)) {
         if (flags & FUNCTION_IN_MAIN) {
             PyObject *main = PyImport_AddModule("__main__");
-            ns = main == NULL ? NULL : PyModule_GetDict(main);
+            ns = main == NULL ? NULL : Py_NewRef(PyModule_GetDict(main));
+            *space = 0;
         }
-        else if (sipy__namespace(t, interp_id, module, &ns, applied) < 0) {
+        else if (sipy__namespace(t, interp_id, space_name, *space, &ns, applied) < 0) {
             ns = NULL;
         }
         func = ns == NULL ? NULL : PyFunction_NewWithQualName(code, ns, qualname);
+        Py_XDECREF(ns);
     }
     if (func != NULL) {
         PyFunctionObject *f = (PyFunctionObject *)func;
@@ -411,6 +451,30 @@ bind(sipy_decoder *d, PyObject *ns, PyObject *applied)
     return failed ? -1 : 0;
 }
 
+/* What the sender has no more is no longer bound, unless it has been bound anew since. */
+static int
+unbind(sipy_decoder *d, PyObject *ns, PyObject *applied)
+{
+    PyObject *gone = sipy__decode_value(d), *name, *id;
+    Py_ssize_t pos = 0;
+    bool usable = gone != NULL && PyDict_CheckExact(gone) &&
+                  (applied != NULL || PyDict_GET_SIZE(gone) == 0);
+    if (gone != NULL && !usable) {
+        sipy__damaged(d);
+    }
+    int failed = !usable;
+    while (!failed && PyDict_Next(gone, &pos, &name, &id)) {
+        PyObject *last = PyDict_GetItemWithError(applied, name);
+        int older = last == NULL ? 0 : PyObject_RichCompareBool(last, id, Py_LT);
+        PyObject *had = older != 1 ? NULL : PyDict_GetItemWithError(ns, name);
+        failed = older < 0 || (PyErr_Occurred() != NULL) ||
+                 (had != NULL && PyDict_DelItem(ns, name) < 0) ||
+                 (older == 1 && PyDict_SetItem(applied, name, id) < 0);
+    }
+    Py_XDECREF(gone);
+    return failed ? -1 : 0;
+}
+
 static int
 fill_function(sipy_decoder *d, PyObject *func, PyObject *applied)
 {
@@ -446,7 +510,7 @@ fill_function(sipy_decoder *d, PyObject *func, PyObject *applied)
             return -1;
         }
     }
-    return 0;
+    return unbind(d, f->func_globals, applied);
 }
 
 PyObject *
@@ -457,8 +521,9 @@ sipy__receive_function(sipy_transfer *t, uint64_t id, si_block *blob, unsigned t
         return NULL;
     }
     bool plain = tag == TAG_FUNCTION;
-    PyObject *applied;
-    PyObject *func = plain ? make_function(d, &applied) : sipy__make_dispatcher(d);
+    PyObject *applied = NULL;
+    unsigned long long space = 0;
+    PyObject *func = plain ? make_function(d, &applied, &space) : sipy__make_dispatcher(d);
     record *r = func == NULL
                     ? NULL
                     : sipy__record_new(t->functions, RECORD_FUNCTION, func, id, false);
@@ -468,6 +533,8 @@ sipy__receive_function(sipy_transfer *t, uint64_t id, si_block *blob, unsigned t
     else {
         r->tag = (uint8_t)tag;
         r->pending = true;
+        r->space = space;
+        r->applied = space == 0 ? NULL : Py_XNewRef(applied);
         sipy__received_by(r, blob);
         if ((plain ? fill_function(d, func, applied) : sipy__fill_dispatcher(d, func)) <
             0) {
@@ -483,6 +550,7 @@ sipy__receive_function(sipy_transfer *t, uint64_t id, si_block *blob, unsigned t
             }
         }
     }
+    Py_XDECREF(applied);
     sipy__decoder_end(d);
     return func;
 }

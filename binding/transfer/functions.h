@@ -80,6 +80,9 @@ typedef struct record {
     si_block *blob;  /* NULL: must be written before it can be sent alone */
     size_t part;     /* where its description is among the open ones, if it is there */
     uint64_t scope;  /* of the encoding that found or made it valid */
+    uint64_t space;  /* number of a function's namespace, see namespaces.c; 0: a module's */
+    PyObject *globals; /* at home: of the function; borrowed, to be compared only */
+    PyObject *applied; /* elsewhere, if space is not 0: the bindings applied in there */
     deps deps;
 } record;
 
@@ -103,6 +106,8 @@ typedef struct building {
     uint64_t id; /* 0: gets one once it is complete, cannot be referred to before */
     uint8_t tag;
     deps deps;
+    PyObject *globals; /* sipy__space_of sets both: see record */
+    uint64_t space;
     /* sipy__describe sets these. */
     struct building *outer; /* the one that it belongs to */
     struct building *next;  /* in the table of those that are written */
@@ -129,8 +134,9 @@ struct sipy_functions {
     building *open[RECORD_BUCKETS]; /* those that are written, of all threads; by object */
     size_t comparing; /* that go on; what is ended meanwhile waits in `ended` */
     record *ended;
-    PyObject *namespaces; /* (interpreter, module) -> (namespace, bindings applied) */
-    PyObject *bindings;   /* (module, name) -> (value, id, its described id) */
+    PyObject
+        *namespaces;    /* (interpreter, module) -> (namespace, bindings applied, number) */
+    PyObject *bindings; /* (space, name) -> (value, id, its described id) */
 };
 
 /* ---- records ---- */
@@ -328,14 +334,21 @@ sipy__global_names(sipy_transfer *t, PyObject *code);
 
 /* ---- namespaces ---- */
 
-/* The namespace for functions of that module of that interpreter. Both borrowed. */
+/* Which namespace the function that b describes has: a tuple of its name and number, which
+ * are kept in b too. New reference. */
+PyObject *
+sipy__space_of(sipy_encoder *e, building *b);
+
+/* The namespace of that name and number for functions of that interpreter, and the
+ * bindings applied there. New references. */
 int
-sipy__namespace(sipy_transfer *t, PyObject *interp_id, PyObject *module, PyObject **ns,
-                PyObject **applied);
+sipy__namespace(sipy_transfer *t, PyObject *interp_id, PyObject *name, uint64_t number,
+                PyObject **ns, PyObject **applied);
 
 /* The number that stands for `name` being bound to value, as it was described last, in
- * module. New reference. */
+ * that space; value NULL: that it is not bound there any more. New reference; None: a
+ * receiver can have no binding of it. */
 PyObject *
-sipy__binding(sipy_encoder *e, PyObject *module, PyObject *name, PyObject *value);
+sipy__binding(sipy_encoder *e, PyObject *space, PyObject *name, PyObject *value);
 
 #endif /* SIPY_TRANSFER_FUNCTIONS_H */

@@ -246,6 +246,7 @@ free_record(record *r)
     sipy__life_end(r->life);
     si_block_drop(r->blob);
     Py_XDECREF(r->names);
+    Py_XDECREF(r->applied);
     sipy__deps_clear(&r->deps);
     si_free(r);
 }
@@ -503,6 +504,7 @@ sipy__functions_traverse(sipy_transfer *t, visitproc visit, void *arg)
             }
             Py_VISIT(r->weak);
             Py_VISIT(r->names);
+            Py_VISIT(r->applied);
             for (size_t k = 0; k < r->deps.count; k++) {
                 if (r->deps.list[k].own_where) {
                     Py_VISIT(r->deps.list[k].where);
