@@ -13,6 +13,7 @@
 #include "binding/loader/copy.h"
 
 #include <dlfcn.h>
+#include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <link.h>
@@ -23,6 +24,8 @@
 #include <unistd.h>
 
 #include "binding/compat/compat_module.h"
+#include "binding/loader/batch.h"
+#include "binding/loader/names.h"
 #include "binding/loader/needed.h"
 #include "core/base/alloc.h"
 #include "core/elf/check.h"
@@ -63,6 +66,7 @@ copy_free(sipy_copy *copy)
         si_free(copy->path);
         si_free(copy->image_path);
         si_free(copy->label);
+        si_free(copy->soname);
         si_free(copy);
     }
 }
@@ -236,79 +240,9 @@ reserve_static_tls(sipy_copy *copy, const si_elf_image *image, char reason[SIPY_
     return 0;
 }
 
-/* A copy on its way: what is needed until the linker has loaded it. */
-typedef struct prepared {
-    struct prepared *next;
-    sipy_copy *copy;
-    int image_fd; /* the name that the linker opens stands for it */
-    int original;
-    void *bytes; /* of the original, or MAP_FAILED */
-    si_elf_image image;
-    si_elf_patch patch;
-    bool planned;
-} prepared;
-
-struct sipy_batch {
-    sipy_loader *loader;
-    prepared *first;
-};
-
-/* The copies that define unique symbols and weak variables of a new one (C++ has them for
- * what it may define in many places, and is one). */
-typedef struct definers {
-    const sipy_batch *batch;
-    const char **names; /* as the dynamic linker knows them; room for all copies */
-    size_t count;
-} definers;
-
-static bool
-add_definer(definers *d, const char *name)
-{
-    size_t i = 0;
-    while (i < d->count && d->names[i] != name) {
-        i++;
-    }
-    d->names[i] = name;
-    d->count += i == d->count;
-    return true;
-}
-
-/* Whether that copy itself defines the symbol, not a library that it needs. */
-static bool
-defines_unique(const sipy_copy *copy, const char *name)
-{
-    struct link_map *map;
-    if (copy->unique_span == 0 || copy->handle == NULL ||
-        dlinfo(copy->handle, RTLD_DI_LINKMAP, &map) != 0) {
-        return false;
-    }
-    uintptr_t at = (uintptr_t)dlsym(copy->handle, name);
-    return at >= map->l_addr && at - map->l_addr < copy->unique_span;
-}
-
-static bool
-is_elsewhere(void *data, const char *name, bool unique)
-{
-    definers *d = data;
-    si_elf_symbol symbol;
-    sipy_copy *c = unique ? d->batch->loader->copies : NULL;
-    for (; c != NULL; c = c->next) {
-        if (defines_unique(c, name)) {
-            return add_definer(d, c->image_path);
-        }
-    }
-    for (prepared *p = d->batch->first; p != NULL; p = p->next) {
-        size_t some = unique ? p->patch.unique_symbols : p->patch.weak_variables;
-        if (p->planned && some != 0 && si_elf_find_definition(&p->image, name, &symbol) &&
-            (unique ? symbol.unique : symbol.weak_variable)) {
-            return add_definer(d, p->copy->image_path);
-        }
-    }
-    return false;
-}
-
 static si_status
-plan_copy(const sipy_batch *batch, prepared *p, const sipy_needed *needed, const char **why)
+plan_copy(const sipy_batch *batch, sipy_prepared *p, const sipy_needed *needed,
+          const char **why)
 {
     size_t globals = 0;
     size_t all = 1;
@@ -317,11 +251,11 @@ plan_copy(const sipy_batch *batch, prepared *p, const sipy_needed *needed, const
         globals += c->global;
         all++;
     }
-    for (const prepared *other = batch->first; other != NULL; other = other->next) {
+    for (const sipy_prepared *other = batch->first; other != NULL; other = other->next) {
         all++;
     }
     const char **extra = si_alloc((globals + 1) * sizeof *extra);
-    definers unique = {batch, si_alloc(all * sizeof *unique.names), 0};
+    sipy_definers unique = {batch, si_alloc(all * sizeof *unique.names), 0};
     char *origin = sipy_folder_of(p->copy->path);
     si_status status = SI_NOMEM;
     if (extra != NULL && unique.names != NULL && origin != NULL) {
@@ -336,7 +270,7 @@ plan_copy(const sipy_batch *batch, prepared *p, const sipy_needed *needed, const
                             .rename_count = needed->count,
                             .extra_needed = extra,
                             .extra_needed_count = count,
-                            .is_elsewhere = is_elsewhere,
+                            .is_elsewhere = sipy_is_elsewhere,
                             .is_elsewhere_data = &unique,
                             .late_needed = unique.names,
                             .late_needed_count = &unique.count,
@@ -355,7 +289,7 @@ plan_copy(const sipy_batch *batch, prepared *p, const sipy_needed *needed, const
 
 /* Reads the original, prepares the libraries that it needs, and writes the image. */
 static int
-prepare(sipy_batch *batch, prepared *p, char reason[SIPY_MAX_REASON])
+prepare(sipy_batch *batch, sipy_prepared *p, char reason[SIPY_MAX_REASON])
 {
     sipy_copy *copy = p->copy;
     sipy_needed needed;
@@ -372,6 +306,13 @@ prepare(sipy_batch *batch, prepared *p, char reason[SIPY_MAX_REASON])
     if (si_elf_open(&p->image, p->bytes, (size_t)copy->file.size, &why) != SI_OK ||
         si_elf_check(&p->image, &why) != SI_OK) {
         snprintf(reason, SIPY_MAX_REASON, "the file %s", why);
+        return -1;
+    }
+    uint64_t cursor = 0;
+    const char *soname = si_elf_next_string(&p->image, DT_SONAME, &cursor);
+    copy->soname = soname != NULL ? sipy_duplicate(soname) : NULL;
+    if (soname != NULL && copy->soname == NULL) {
+        snprintf(reason, SIPY_MAX_REASON, "no memory");
         return -1;
     }
     if (sipy_needed_init(&needed, batch, copy, &p->image, reason) != 0) {
@@ -396,11 +337,11 @@ prepare(sipy_batch *batch, prepared *p, char reason[SIPY_MAX_REASON])
 }
 
 /* A new entry of the batch with its name, so that libraries in a circle find it. */
-static prepared *
+static sipy_prepared *
 new_entry(sipy_batch *batch, int fd, const sipy_file_id *file, const char *path,
           const char *label, char reason[SIPY_MAX_REASON])
 {
-    prepared *p = si_calloc(sizeof *p);
+    sipy_prepared *p = si_calloc(sizeof *p);
     sipy_copy *copy = si_calloc(sizeof *copy);
     if (p == NULL || copy == NULL) {
         si_free(p);
@@ -436,13 +377,13 @@ sipy_batch_add(sipy_batch *batch, int fd, const sipy_file_id *file, const char *
                const char *label, char reason[SIPY_MAX_REASON])
 {
     sipy_copy *known = sipy_copy_find(batch->loader, file);
-    for (prepared *p = batch->first; p != NULL && known == NULL; p = p->next) {
+    for (sipy_prepared *p = batch->first; p != NULL && known == NULL; p = p->next) {
         known = sipy_file_same(&p->copy->file, file) ? p->copy : NULL;
     }
     if (known != NULL) {
         return known;
     }
-    prepared *p = new_entry(batch, fd, file, path, label, reason);
+    sipy_prepared *p = new_entry(batch, fd, file, path, label, reason);
     return p != NULL && prepare(batch, p, reason) == 0 ? p->copy : NULL;
 }
 
@@ -452,7 +393,7 @@ explain_dlerror(const sipy_batch *batch, const sipy_copy *top, char reason[SIPY_
 {
     const char *text = dlerror();
     text = text != NULL ? text : "the dynamic linker gave no reason";
-    for (prepared *p = batch->first; p != NULL; p = p->next) {
+    for (sipy_prepared *p = batch->first; p != NULL; p = p->next) {
         size_t prefix = strlen(p->copy->image_path);
         if (strncmp(text, p->copy->image_path, prefix) == 0) {
             const char *rest = text + prefix + strspn(text + prefix, ": ");
@@ -494,13 +435,14 @@ load_batch(sipy_batch *batch, sipy_copy *top, int flags, char reason[SIPY_MAX_RE
         explain_dlerror(batch, top, reason);
         return -1;
     }
-    for (prepared *p = batch->first; p != NULL; p = p->next) {
+    for (sipy_prepared *p = batch->first; p != NULL; p = p->next) {
         /* Where that fails, the copy stays larger, and whoever imports it tries again. */
         if (sipy_copy_open(p->copy, reason) == 0) {
             share_with_original(p->copy, p->original, p->image_fd, &p->image, &p->patch);
             drop_initial_values(p->copy, p->image_fd, &p->image);
         }
-        p->copy->unique_span = p->patch.unique_symbols != 0 ? p->image.top : 0;
+        p->copy->unique = p->patch.unique_symbols != 0;
+        p->copy->span = p->image.top;
         p->copy->next = batch->loader->copies;
         batch->loader->copies = p->copy;
         p->copy = NULL; /* the loader's now */
@@ -512,7 +454,7 @@ static void
 batch_fini(sipy_batch *batch)
 {
     while (batch->first != NULL) {
-        prepared *p = batch->first;
+        sipy_prepared *p = batch->first;
         batch->first = p->next;
         if (p->bytes != MAP_FAILED) {
             munmap(p->bytes, (size_t)p->image.size);

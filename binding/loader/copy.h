@@ -51,12 +51,15 @@ typedef struct sipy_copy {
     char *path;           /* of the original */
     char *image_path;     /* under which the dynamic linker knows it; never used again */
     char *label;          /* what messages call it: module name or file name */
+    char *soname;         /* what libraries that need it call it (DT_SONAME), or NULL */
     void *handle;         /* of dlopen; NULL: see sipy_copy_open */
-    uint64_t unique_span; /* [home] bytes of its addresses; 0: no unique symbols */
+    uint64_t span;        /* [home] bytes of its addresses, when it is loaded */
     int64_t static_tls;   /* bytes of static thread-local memory */
     uint64_t stubs;       /* see si_elf_patch; set before its code can run */
     si_atomic_u64 base;   /* its load address, once somebody has asked; or 0 */
+    bool unique;          /* [home] has unique symbols */
     bool global;          /* [home] was loaded with RTLD_GLOBAL: later copies search it */
+    bool opened;          /* [home] Python code has opened it by its path */
     sipy_single *singles; /* [home] */
     sipy_registration *registrations; /* [home] */
 } sipy_copy;
@@ -258,9 +261,12 @@ sipy_gilstate_release(int state, sipy_copy *copy);
 bool
 sipy_opens_libraries(const sipy_copy *copy);
 
-/* dlopen and dlerror for such a copy. A thread of its interpreter, attached or not. */
+/* dlopen, dlsym and dlerror for such a copy. A thread of its interpreter, attached or
+ * not. */
 void *
 sipy_open_library(const char *path, int flags, sipy_copy *opener);
+void *
+sipy_open_symbol(void *handle, const char *name, sipy_copy *opener);
 char *
 sipy_open_error(sipy_copy *opener);
 

@@ -220,7 +220,13 @@ load(request *r)
     int support = sipy_support_of(r->fd, &r->file, r->file_path, r->init_name, reason);
     switch (support) {
         case SIPY_SUPPORT_DECLARED:
-            return load_shared(r);
+            support =
+                sipy_needed_from_copies(r->loader, r->fd, &r->file, r->file_path, reason);
+            if (support < 0) {
+                sipy_import_error(r->name, r->path, reason);
+                return NULL;
+            }
+            return support > 0 ? load_copy(r, false) : load_shared(r);
         case SIPY_SUPPORT_LATE:
             return load_normally(r);
         case SIPY_SUPPORT_SYSTEM:

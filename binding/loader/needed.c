@@ -15,6 +15,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "binding/loader/names.h"
 #include "core/base/alloc.h"
 #include "core/elf/cache.h"
 #include "core/elf/machine.h"
@@ -101,6 +102,7 @@ typedef struct library {
     int fd;
     bool bundled; /* found relative to the library that needs it */
     bool named;   /* opened by its path: no other is meant */
+    bool listed;  /* found where the system keeps libraries */
 } library;
 
 static void
@@ -227,6 +229,7 @@ find_library(const si_elf_image *image, const char *origin, const char *name,
         result = find_in_paths(image, origin, name, found, reason);
         if (result == ABSENT) {
             found->bundled = false;
+            found->listed = true;
             result = find_in_cache(name, found, reason);
         }
         if (result == ABSENT) {
@@ -345,14 +348,18 @@ sipy_needed_init(sipy_needed *needed, sipy_batch *batch, const sipy_copy *copy,
     while (result != UNCLEAR && needed->count < MAX_NEEDED &&
            (name = si_elf_next_string(image, DT_NEEDED, &cursor)) != NULL) {
         library found;
+        sipy_copy *other = NULL;
         result = find_library(image, origin, name, &found, reason);
+        if (result == ABSENT || found.listed) {
+            other = sipy_batch_named(batch, name, result == FOUND);
+        }
         if (result == FOUND) {
-            sipy_copy *other = copy_for(batch, &found, &result, reason);
-            if (other != NULL) {
-                needed->renames[needed->count].from = name;
-                needed->renames[needed->count++].to = other->image_path;
-            }
+            other = other != NULL ? other : copy_for(batch, &found, &result, reason);
             library_fini(&found);
+        }
+        if (other != NULL) {
+            needed->renames[needed->count].from = name;
+            needed->renames[needed->count++].to = other->image_path;
         }
     }
     si_free(origin);
@@ -368,6 +375,59 @@ sipy_needed_fini(sipy_needed *needed)
     si_free(needed->renames);
     needed->renames = NULL;
     needed->count = 0;
+}
+
+/* The same question as sipy_needed_init's, of one name and of copies that there are.
+ * FOUND: there is one */
+static search
+is_copied(const sipy_loader *loader, const si_elf_image *image, const char *origin,
+          const char *name, char reason[SIPY_MAX_REASON])
+{
+    library found;
+    sipy_file_id file;
+    if (sipy_copy_named(loader, name, false) == NULL) {
+        return ABSENT;
+    }
+    search result = find_library(image, origin, name, &found, reason);
+    bool is_any = result == ABSENT;
+    if (result == FOUND) {
+        is_any = (found.listed && sipy_copy_named(loader, name, true) != NULL) ||
+                 (sipy_file_identify(found.fd, &file) == 0 &&
+                  sipy_copy_find(loader, &file) != NULL);
+        library_fini(&found);
+    }
+    return result == UNCLEAR ? UNCLEAR : is_any ? FOUND : ABSENT;
+}
+
+int
+sipy_needed_from_copies(sipy_loader *loader, int fd, const sipy_file_id *file,
+                        const char *path, char reason[SIPY_MAX_REASON])
+{
+    si_elf_image image;
+    const char *why;
+    const char *name;
+    uint64_t cursor = 0;
+    if (loader->copies == NULL) {
+        return 0;
+    }
+    char *origin = sipy_folder_of(path);
+    void *bytes = mmap(NULL, (size_t)file->size, PROT_READ, MAP_PRIVATE, fd, 0);
+    search result = ABSENT;
+    if (origin == NULL || bytes == MAP_FAILED) {
+        result = origin == NULL ? no_memory(reason) : cannot("read", path, reason);
+    }
+    else if (si_elf_open(&image, bytes, (size_t)file->size, &why) == SI_OK) {
+        result = sipy_uses_globals(loader, &image) ? FOUND : ABSENT;
+        while (result == ABSENT &&
+               (name = si_elf_next_string(&image, DT_NEEDED, &cursor)) != NULL) {
+            result = is_copied(loader, &image, origin, name, reason);
+        }
+    }
+    if (bytes != MAP_FAILED) {
+        munmap(bytes, (size_t)file->size);
+    }
+    si_free(origin);
+    return result == UNCLEAR ? -1 : result == FOUND;
 }
 
 /* Whether the dynamic linker would find that very file by its name alone. */

@@ -28,6 +28,13 @@ sipy_needed_init(sipy_needed *needed, sipy_batch *batch, const sipy_copy *copy,
 int
 sipy_needed_when_opened(int fd, const char *path, char reason[SIPY_MAX_REASON]);
 
+/* Whether a module that declares support, whose file fd is open on, is bound to copies of
+ * this interpreter: it needs a library of which there is one, or leaves a symbol open that
+ * one with RTLD_GLOBAL defines. [home] -> 1, 0 | -1 with the cause in reason */
+int
+sipy_needed_from_copies(sipy_loader *loader, int fd, const sipy_file_id *file,
+                        const char *path, char reason[SIPY_MAX_REASON]);
+
 void
 sipy_needed_fini(sipy_needed *needed);
 

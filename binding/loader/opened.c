@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "binding/loader/copy.h"
+#include "binding/loader/names.h"
 #include "binding/loader/needed.h"
 
 /* What the thread's next dlerror has to say instead of the dynamic linker's. */
@@ -76,6 +77,7 @@ open_copy(sipy_loader *loader, const char *path, int flags, char reason[SIPY_MAX
     }
     if (copy != NULL) {
         copy->global = copy->global || (flags & RTLD_GLOBAL) != 0;
+        copy->opened = true;
         handle = sipy_copy_handle(copy, reason);
     }
     if (fd >= 0) {
@@ -84,13 +86,56 @@ open_copy(sipy_loader *loader, const char *path, int flags, char reason[SIPY_MAX
     return handle;
 }
 
+/* A library that is named without a folder: the interpreter's copy that has the name, as
+ * the dynamic linker would take what is loaded. One that is loaded only because a module
+ * needs it stands back behind the system's. -> handle | NULL: dlerror tells why */
+static void *
+open_named(const char *name, int flags, sipy_copy *opener)
+{
+    char unused[SIPY_MAX_REASON];
+    void *handle = NULL;
+    for (int any = 0; any < 2 && handle == NULL; any++) {
+        int attached = sipy_gilstate_ensure(opener);
+        sipy_copy *copy = sipy_copy_named(opener->loader, name, any == 0);
+        if (copy != NULL) {
+            copy->global = copy->global || (flags & RTLD_GLOBAL) != 0;
+            handle = sipy_copy_handle(copy, unused);
+        }
+        sipy_gilstate_release(attached, opener);
+        if (any == 0 && handle == NULL) {
+            handle = dlopen(name, flags);
+        }
+    }
+    return handle;
+}
+
+void *
+sipy_open_symbol(void *handle, const char *name, sipy_copy *opener)
+{
+    void *symbol = dlsym(handle, name);
+    void *whole = symbol == NULL ? dlopen(NULL, RTLD_LAZY) : NULL;
+    if (whole != NULL) {
+        (void)dlclose(whole); /* of the program itself: it counts nothing */
+    }
+    if (symbol == NULL && handle == whole) {
+        int attached = sipy_gilstate_ensure(opener);
+        symbol = sipy_global_symbol(opener->loader, name);
+        sipy_gilstate_release(attached, opener);
+    }
+    /* What dlerror tells is of the last call. */
+    return symbol != NULL ? symbol : dlsym(handle, name);
+}
+
 void *
 sipy_open_library(const char *path, int flags, sipy_copy *opener)
 {
     char reason[SIPY_MAX_REASON] = "";
     void *handle = NULL;
     refusal[0] = '\0';
-    if (path != NULL && strchr(path, '/') != NULL) {
+    if (path != NULL && strchr(path, '/') == NULL) {
+        return open_named(path, flags, opener);
+    }
+    if (path != NULL) {
         int attached = sipy_gilstate_ensure(opener);
         handle = open_copy(opener->loader, path, flags, reason);
         sipy_gilstate_release(attached, opener);

@@ -60,7 +60,10 @@ void *
 sipy_find_symbol(void *handle, const char *name, sipy_copy *copy)
 {
     void *own = own_function(handle, name, copy);
-    return own != NULL ? own : dlsym(handle, name);
+    if (own != NULL || sipy_opens_libraries(copy)) {
+        return own != NULL ? own : sipy_open_symbol(handle, name, copy);
+    }
+    return dlsym(handle, name);
 }
 
 /* Libraries look for their folder by the address of their own code. */

@@ -173,6 +173,82 @@ def test_rtld_global(script, library):
     assert in_two(script, opened, first, second) == ["True", "1 2"] * 2
 
 
+MODULE = """
+#include <Python.h>
+int count(void);
+static PyObject *
+module_count(PyObject *self, PyObject *unused)
+{
+    return PyLong_FromLong(count());
+}
+static PyMethodDef methods[] = {{"count", module_count, METH_NOARGS, NULL}, {NULL}};
+static PyModuleDef_Slot slots[] = {
+#ifdef DECLARED
+    {Py_mod_multiple_interpreters, Py_MOD_PER_INTERPRETER_GIL_SUPPORTED},
+#endif
+    {0, NULL},
+};
+static PyModuleDef def = {PyModuleDef_HEAD_INIT, "counting", NULL, 0, methods, slots};
+PyMODINIT_FUNC
+PyInit_counting(void)
+{
+    return PyModuleDef_Init(&def);
+}
+"""
+
+DECLARED = [[], ["-DDECLARED"]]
+
+
+@pytest.mark.parametrize("options", DECLARED)
+def test_it_is_found_by_its_soname(script, library, options):
+    """Packages open what their modules need, which then need not be found."""
+    soname = "libcounter-by-name.so.1"
+    path = library("package", COUNTER, f"-Wl,-soname,{soname}", name="libcounter.so")
+    options = [*options, str(path)]
+    other = library("other", NEEDS_COUNTER, str(path), name="libother.so")
+    library("modules", MODULE, *options, name="counting.so")
+    opened = f"""
+    import ctypes, sys
+    sys.path.insert(0, args[2])
+    try:
+        ctypes.CDLL({soname!r})
+    except OSError as error:
+        print(error)
+    try:
+        import counting
+    except ImportError as error:
+        print({soname!r} in str(error))
+    first = ctypes.CDLL(args[0]).count()
+    import counting
+    print(first, ctypes.CDLL({soname!r}).count(), ctypes.CDLL(args[1]).count_there(),
+          counting.count())
+    """
+    missing = f"{soname}: cannot open shared object file: No such file or directory"
+    lines = in_two(script, opened, path, other, path.parent.parent / "modules")
+    assert lines == [missing, "True", "1 2 3 4"] * 2
+
+
+@pytest.mark.parametrize("options", DECLARED)
+def test_what_is_global_is_found_by_all(script, library, options):
+    """By modules that are linked to nothing, and under the name of the program."""
+    path = library("package")
+    library("modules", MODULE, *options, name="counting.so")
+    opened = """
+    import ctypes, sys
+    sys.path.insert(0, args[1])
+    program = ctypes.CDLL(None)
+    try:
+        program.count
+    except AttributeError as error:
+        print("undefined symbol: count" in str(error))
+    first = ctypes.CDLL(args[0], ctypes.RTLD_GLOBAL).count()
+    import counting
+    print(first, counting.count(), program.count(), program.getpid() > 0)
+    """
+    lines = in_two(script, opened, path, path.parent.parent / "modules")
+    assert lines == ["True", "1 2 3 True"] * 2
+
+
 def test_a_module_s_library(script, modules):
     """What an extension module needs and what is opened by path is one library."""
     opened = """
