@@ -78,7 +78,8 @@ is_namedtuple(sipy_transfer *t, PyTypeObject *type)
               PyDict_Contains(dict, t->n__make) == 1 &&
               PyDict_Contains(dict, t->n___getnewargs__) == 1 &&
               PyDict_Contains(dict, t->n___reduce_ex__) == 0 &&
-              PyDict_Contains(dict, t->n___reduce__) == 0;
+              PyDict_Contains(dict, t->n___reduce__) == 0 &&
+              same_method(type, t->n___getstate__, t->o_object_getstate);
     Py_XDECREF(dict);
     return is;
 }

@@ -277,13 +277,55 @@ sipy__fill_dispatcher(sipy_decoder *d, PyObject *func)
     return failed ? -1 : 0;
 }
 
+/* A partialmethod by the call that makes it. CPython pickles it by its attributes, though
+ * from 3.14 on it cannot be made without arguments. -> 1 | 0 obj is none | -1 */
+static int
+write_partial_method(sipy_encoder *e, PyObject *obj)
+{
+    if (strcmp(Py_TYPE(obj)->tp_name, "partialmethod") != 0) {
+        return 0;
+    }
+    PyObject *type = sipy__from_module("functools", "partialmethod");
+    PyObject *call = type == NULL ? NULL : sipy__from_module("functools", "partial");
+    Py_XDECREF(type);
+    if (call == NULL || type != (PyObject *)Py_TYPE(obj)) {
+        Py_XDECREF(call);
+        return type == NULL || PyErr_Occurred() ? -1 : 0;
+    }
+    bool memo;
+    int result = sipy__enc_memo_late(e, obj, &memo);
+    if (result == 0) {
+        PyObject *got[3] = {sipy_compat_attr(obj, "func"), sipy_compat_attr(obj, "args"),
+                            sipy_compat_attr(obj, "keywords")};
+        sipy__enc_hold(e);
+        PyObject *first = got[0] == NULL ? NULL : PyTuple_Pack(2, type, got[0]);
+        PyObject *all = first == NULL || got[1] == NULL || got[2] == NULL
+                            ? NULL
+                            : PySequence_Concat(first, got[1]);
+        PyObject *made = all == NULL ? NULL : PyObject_Call(call, all, got[2]);
+        PyObject *reduced = made == NULL ? NULL : Py_BuildValue("O()", made);
+        result = reduced == NULL || sipy__enc_reduced(e, obj, reduced, 0, NULL, memo) < 0
+                     ? -1
+                     : 1;
+        Py_XDECREF(reduced);
+        Py_XDECREF(made);
+        Py_XDECREF(all);
+        Py_XDECREF(first);
+        for (int i = 0; i < 3; i++) {
+            Py_XDECREF(got[i]);
+        }
+    }
+    Py_DECREF(call);
+    return result;
+}
+
 int
 sipy__enc_dispatch_method(sipy_encoder *e, PyObject *obj)
 {
     static const char *const made_anew[] = {"_method_cache", "_all_weakrefable_instances",
                                             NULL};
     if (strcmp(Py_TYPE(obj)->tp_name, "singledispatchmethod") != 0) {
-        return 0;
+        return write_partial_method(e, obj);
     }
     PyObject *type = sipy__from_module("functools", "singledispatchmethod");
     PyObject *func = NULL, *state = NULL, *reduced = NULL;

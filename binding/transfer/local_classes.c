@@ -39,6 +39,21 @@ is_made_anew(const char *name)
     return false;
 }
 
+/* The function in a method or property, or value itself. Borrowed by way of value. */
+static PyObject *
+function_in(PyObject *value)
+{
+    const char *attr =
+        Py_IS_TYPE(value, &PyStaticMethod_Type) || Py_IS_TYPE(value, &PyClassMethod_Type)
+            ? "__func__"
+        : Py_IS_TYPE(value, &PyProperty_Type) ? "fget"
+                                              : NULL;
+    PyObject *func = attr == NULL ? NULL : sipy_compat_attr(value, attr);
+    PyErr_Clear();
+    Py_XDECREF(func);
+    return func == NULL ? value : func;
+}
+
 /* Of an enum, only what its author wrote: the rest is made with its members. */
 static bool
 is_enum_machinery(PyObject *members, PyObject *name, const char *text, PyObject *value)
@@ -46,9 +61,10 @@ is_enum_machinery(PyObject *members, PyObject *name, const char *text, PyObject 
     if (PyDict_Contains(members, name) == 1) {
         return true;
     }
-    if (text[0] != '_') {
+    if (text[0] != '_' || text[strlen(text) - 1] != '_') {
         return false;
     }
+    value = function_in(value);
     if (!PyFunction_Check(value)) {
         return strcmp(text, "__doc__") != 0;
     }
@@ -273,6 +289,17 @@ make_enum(PyObject *meta, PyObject *name, PyObject *bases, PyObject *members)
     return type;
 }
 
+/* A TypedDict: its metaclass wants to be told other bases than the class gets. */
+static PyObject *
+make_typed_dict(PyObject *meta, PyObject *name, PyObject *bases, PyObject *with)
+{
+    PyObject *args = PyTuple_Pack(3, name, bases, with);
+    PyObject *type =
+        args == NULL ? NULL : PyType_Type.tp_new((PyTypeObject *)meta, args, NULL);
+    Py_XDECREF(args);
+    return type;
+}
+
 static PyObject *
 make_class(sipy_decoder *d, int *flags)
 {
@@ -292,7 +319,9 @@ make_class(sipy_decoder *d, int *flags)
             type = make_enum(meta, name, bases, with);
         }
         else if (PyDict_SetItem(with, d->t->n___module__, module) == 0) {
-            type = PyObject_CallFunctionObjArgs(meta, name, bases, with, NULL);
+            type = has_base((PyTypeObject *)meta, "typing", "_TypedDictMeta")
+                       ? make_typed_dict(meta, name, bases, with)
+                       : PyObject_CallFunctionObjArgs(meta, name, bases, with, NULL);
         }
         if (type != NULL && (!PyType_Check(type) ||
                              PyObject_SetAttr(type, d->t->n___module__, module) < 0 ||

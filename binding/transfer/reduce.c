@@ -345,8 +345,8 @@ make_exception(sipy_decoder *d, PyTypeObject *type, PyObject *args)
     if (base->tp_init(exc, args, NULL) < 0) {
         /* The C base wants other arguments too: args alone are kept. */
         PyErr_Clear();
+        Py_XSETREF(((PyBaseExceptionObject *)exc)->args, Py_NewRef(args));
     }
-    Py_XSETREF(((PyBaseExceptionObject *)exc)->args, Py_NewRef(args));
     return exc;
 }
 
