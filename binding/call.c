@@ -34,7 +34,7 @@ give_spare(sipy_image *spare, sipy_image *image)
 /* How a visit ended. */
 typedef enum visit_end {
     VISIT_OK,           /* the result is in the image */
-    VISIT_RAISED,       /* the function raised */
+    VISIT_RAISED,       /* the function raised, or the visit was interrupted */
     VISIT_NOT_DECODED,  /* function or arguments could not be built there */
     VISIT_NOT_RETURNED, /* the result cannot cross */
 } visit_end;
@@ -59,6 +59,9 @@ visit(sipy_run *run, const sipy_image *request, sipy_image *reply, sipy_failure 
         Py_DECREF(result);
     }
     if (end != VISIT_OK) {
+        /* What interrupts the visit interrupts it, wherever it strikes. */
+        bool stopped = !PyErr_ExceptionMatches(PyExc_Exception);
+        end = stopped ? VISIT_RAISED : end;
         sipy_failure_capture(failure, home);
     }
     return end;

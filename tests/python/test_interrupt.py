@@ -245,7 +245,47 @@ def test_while_values_cross(script, use):
     print(interp.call(eval, '1'))
     """
     )
-    assert out == "KeyboardInterrupt NotShareableError\n1\n"
+    assert out == "KeyboardInterrupt ExecutionFailed\n1\n"
+
+
+@pytest.mark.parametrize("where", ["argument", "result"])
+@pytest.mark.parametrize("stop", ["interrupt()", "close(interrupt=True)"])
+def test_interrupted_while_values_are_built_or_described(script, where, stop):
+    """It is an interrupt there, and no fault of the values."""
+    out = script.ok(
+        f"""
+        import subinterpreters, threading
+        begun = subinterpreters.create_queue()
+        class Endless:
+            def __init__(self, here):
+                self.here = here
+            def __reduce__(self):
+                return (work, ()) if self.here else work()
+        def work():
+            begun.put(None)
+            while True:
+                pass
+        def take(value):
+            return value
+        def give():
+            return Endless(False)
+        interp = subinterpreters.create()
+        def stop():
+            begun.get()
+            interp.{stop}
+        stopper = threading.Thread(target=stop)
+        stopper.start()
+        try:
+            if {where!r} == "argument":
+                interp.call(take, Endless(True))
+            else:
+                interp.call(give)
+        except subinterpreters.ExecutionFailed as error:
+            print(type(error.original).__name__)
+        stopper.join()
+        """
+    )
+    assert out == "KeyboardInterrupt\n"
 
 
 def test_flushing_before_the_code_there(script):
