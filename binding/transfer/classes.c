@@ -36,19 +36,30 @@ python_dealloc(void)
     return dealloc;
 }
 
+bool
+sipy__is_of_python(PyTypeObject *type)
+{
+    return PyType_HasFeature(type, Py_TPFLAGS_HEAPTYPE) && type->tp_methods == NULL &&
+           type->tp_dealloc == python_dealloc();
+}
+
 /* Whether type is written in Python, down to (but without) base. */
 static bool
 is_python_class(PyTypeObject *type, PyTypeObject *base)
 {
-    destructor dealloc = python_dealloc();
     while (type != base) {
-        if (type == NULL || type->tp_dealloc != dealloc ||
-            !PyType_HasFeature(type, Py_TPFLAGS_HEAPTYPE)) {
+        if (type == NULL || !sipy__is_of_python(type)) {
             return false;
         }
         type = type->tp_base;
     }
     return true;
+}
+
+bool
+sipy__is_python_metaclass(PyTypeObject *type)
+{
+    return is_python_class(type, &PyType_Type);
 }
 
 bool

@@ -147,6 +147,14 @@ sipy__need_pickling(sipy_transfer *t);
 bool
 sipy__is_answerable(void);
 
+/* Whether the class itself, whatever its bases are, is written in Python. */
+bool
+sipy__is_of_python(PyTypeObject *type);
+
+/* A class written in Python down to type. */
+bool
+sipy__is_python_metaclass(PyTypeObject *type);
+
 /* A class written in Python, without a __new__ of its own, down to object. */
 bool
 sipy__is_plain_class(PyTypeObject *type);

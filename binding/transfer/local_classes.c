@@ -1,13 +1,17 @@
 /* local_classes.c — classes that cannot be imported cross by value, once per receiver.
  *
  * The description of a class, in this order: flags, interpreter, module, name,
- * qualified name | metaclass | bases | what it must be made with (slots, or the members
- * of an enum) | all its other attributes. The receiver makes it from the first four and
- * makes it known by its id, so that its methods may refer to it; then it sets the rest.
+ * qualified name, number of attributes | bases | metaclass, or which base has the same |
+ * what it must be made with (slots, or the members of an enum) | names and values of all its other attributes. The
+ * receiver makes it from the first four and makes it known by its id, so that its methods
+ * may refer to it; then it sets each of the rest before it reads the next, which may be made
+ * by way of it (a bound method, say).
  * At home the id leads back to the class itself, so instances that return are its own.
  */
 #include "binding/transfer/functions.h"
 #include "binding/transfer/scalars.h"
+
+#define FORMAT_STRING 4 /* annotationlib.Format.STRING */
 
 typedef enum class_flag {
     CLASS_ENUM = 1,
@@ -20,17 +24,11 @@ typedef enum class_flag {
 static bool
 is_made_anew(const char *name)
 {
-    static const char *const names[] = {"__module__",
-                                        "__qualname__",
-                                        "__slots__",
-                                        "_abc_impl",
-                                        "__abstractmethods__",
-                                        "__annotate__",
-                                        "__annotate_func__",
-                                        "__annotations__",
-                                        "__annotations_cache__",
-                                        "__classdictcell__",
-                                        NULL};
+    static const char *const names[] = {"__module__",          "__qualname__",
+                                        "__slots__",           "_abc_impl",
+                                        "__abstractmethods__", "__annotate__",
+                                        "__annotate_func__",   "__annotations_cache__",
+                                        "__classdictcell__",   NULL};
     for (int i = 0; names[i] != NULL; i++) {
         if (strcmp(names[i], name) == 0) {
             return true;
@@ -73,6 +71,63 @@ is_enum_machinery(PyObject *members, PyObject *name, const char *text, PyObject 
            PyUnicode_CompareWithASCIIString(module, "enum") == 0;
 }
 
+/* -> new reference: the annotations as text, of a class that has annotations which cannot be
+ * evaluated (yet) | NULL */
+static PyObject *
+annotations_as_text(PyTypeObject *type)
+{
+    PyObject *module = PyImport_ImportModule("annotationlib");
+    PyObject *get = module == NULL ? NULL : sipy_compat_attr(module, "get_annotations");
+    PyObject *args = get == NULL ? NULL : PyTuple_Pack(1, type);
+    PyObject *format =
+        args == NULL ? NULL : Py_BuildValue("{s:i}", "format", FORMAT_STRING);
+    PyObject *result = format == NULL ? NULL : PyObject_Call(get, args, format);
+    Py_XDECREF(format);
+    Py_XDECREF(args);
+    Py_XDECREF(get);
+    Py_XDECREF(module);
+    return result;
+}
+
+/* Since 3.14 a class has a function that makes its annotations, with all that the class body
+ * knew. What it makes crosses. */
+static int
+add_annotations(PyTypeObject *type, PyObject *dict, PyObject *attributes)
+{
+    PyObject *make = PyDict_GetItemString(dict, "__annotate_func__");
+    if (make == NULL || make == Py_None) {
+        return 0;
+    }
+    PyObject *annotations = sipy_compat_attr((PyObject *)type, "__annotations__");
+    if (annotations == NULL && sipy__is_answerable()) {
+        PyErr_Clear();
+        annotations = annotations_as_text(type);
+    }
+    int failed = annotations == NULL ||
+                 PyDict_SetItemString(attributes, "__annotations__", annotations) < 0;
+    Py_XDECREF(annotations);
+    return failed;
+}
+
+/* A metaclass in C makes descriptors of its own from what the body says. */
+static bool
+is_made_by_metaclass(PyTypeObject *type, PyObject *value)
+{
+    return Py_TYPE(value)->tp_descr_set != NULL && !Py_IS_TYPE(value, &PyProperty_Type) &&
+           !sipy__is_of_python(Py_TYPE(value)) && !sipy__is_python_metaclass(Py_TYPE(type));
+}
+
+/* What lays out a structure of ctypes, once the attributes that say how are set. */
+static int
+put_last(PyObject *attributes, const char *name)
+{
+    PyObject *value = Py_XNewRef(PyDict_GetItemString(attributes, name));
+    int failed = value != NULL && (PyDict_DelItemString(attributes, name) < 0 ||
+                                   PyDict_SetItemString(attributes, name, value) < 0);
+    Py_XDECREF(value);
+    return failed ? -1 : 0;
+}
+
 /* The attributes that are set once the class exists. */
 static PyObject *
 attributes_of(PyTypeObject *type, PyObject *members)
@@ -88,13 +143,18 @@ attributes_of(PyTypeObject *type, PyObject *members)
             break;
         }
         if (is_made_anew(text) || Py_IS_TYPE(value, &PyMemberDescr_Type) ||
-            Py_IS_TYPE(value, &PyGetSetDescr_Type) ||
+            Py_IS_TYPE(value, &PyGetSetDescr_Type) || is_made_by_metaclass(type, value) ||
             (members != NULL && is_enum_machinery(members, name, text, value))) {
             continue;
         }
         if (PyDict_SetItem(some, name, value) < 0) {
             Py_CLEAR(some);
         }
+    }
+    if (some != NULL &&
+        ((members == NULL && add_annotations(type, all, some) != 0) ||
+         (!sipy__is_python_metaclass(Py_TYPE(type)) && put_last(some, "_fields_") < 0))) {
+        Py_CLEAR(some);
     }
     Py_XDECREF(all);
     return some;
@@ -169,6 +229,40 @@ skeleton_of(sipy_transfer *t, PyTypeObject *type, PyObject *members)
     return with;
 }
 
+/* -> 0 | -1 */
+static int
+write_attributes(sipy_encoder *e, PyObject *attributes)
+{
+    PyObject *name, *value;
+    Py_ssize_t pos = 0;
+    int failed = 0;
+    while (!failed && PyDict_Next(attributes, &pos, &name, &value)) {
+        failed = sipy__encode_value(e, name) < 0 ||
+                 sipy__enc_described(e, value, "attribute", name) < 0;
+    }
+    return failed ? -1 : 0;
+}
+
+/* The metaclass: it is that of a base wherever it can be, as there are some that cannot be
+ * imported (of ctypes). -> 0 | -1 */
+static int
+write_metaclass(sipy_encoder *e, PyTypeObject *type)
+{
+    PyObject *bases = type->tp_bases;
+    Py_ssize_t i = 0;
+    while (i < PyTuple_GET_SIZE(bases) &&
+           Py_TYPE(PyTuple_GET_ITEM(bases, i)) != Py_TYPE(type)) {
+        i++;
+    }
+    if (i == PyTuple_GET_SIZE(bases)) {
+        return sipy__enc_described(e, (PyObject *)Py_TYPE(type), "metaclass", NULL);
+    }
+    PyObject *index = PyLong_FromSsize_t(i);
+    int failed = index == NULL || sipy__encode_value(e, index) < 0;
+    Py_XDECREF(index);
+    return failed ? -1 : 0;
+}
+
 static int
 write_class(sipy_encoder *e, PyTypeObject *type)
 {
@@ -191,13 +285,13 @@ write_class(sipy_encoder *e, PyTypeObject *type)
     }
     int failed = -1;
     if (attributes != NULL && qualname != NULL && name != NULL && module != NULL) {
-        head = Py_BuildValue("iLOOO", flags, (long long)t->hooks.interp_id, module, name,
-                             qualname);
+        head = Py_BuildValue("iLOOOn", flags, (long long)t->hooks.interp_id, module, name,
+                             qualname, PyDict_GET_SIZE(attributes));
         failed = head == NULL || sipy__encode_value(e, head) < 0 ||
-                 sipy__enc_described(e, (PyObject *)Py_TYPE(type), "metaclass", NULL) < 0 ||
                  sipy__enc_described(e, type->tp_bases, "bases", NULL) < 0 ||
+                 write_metaclass(e, type) < 0 ||
                  sipy__enc_described(e, with, "attributes", NULL) < 0 ||
-                 sipy__enc_described(e, attributes, "attributes", NULL) < 0;
+                 write_attributes(e, attributes) < 0;
     }
     Py_XDECREF(members);
     Py_XDECREF(with);
@@ -252,7 +346,7 @@ sipy__enc_local_class(sipy_encoder *e, PyTypeObject *type)
         return -1;
     }
     sipy__enc_hold(e);
-    if (!PyType_HasFeature(type, Py_TPFLAGS_HEAPTYPE)) {
+    if (!sipy__is_of_python(type)) {
         PyErr_Format(PyExc_TypeError, "class '%.200s' cannot be imported", type->tp_name);
         return -1;
     }
@@ -289,38 +383,67 @@ make_enum(PyObject *meta, PyObject *name, PyObject *bases, PyObject *members)
     return type;
 }
 
-/* A TypedDict: its metaclass wants to be told other bases than the class gets. */
+/* As `type` makes it, without the Python code of its metaclass, which would expect the body
+ * that the class was written with, arguments, and a caller: what it did then is in the
+ * attributes that come later. */
 static PyObject *
-make_typed_dict(PyObject *meta, PyObject *name, PyObject *bases, PyObject *with)
+make_as_type(PyObject *meta, PyObject *name, PyObject *bases, PyObject *with, int flags)
 {
     PyObject *args = PyTuple_Pack(3, name, bases, with);
     PyObject *type =
         args == NULL ? NULL : PyType_Type.tp_new((PyTypeObject *)meta, args, NULL);
     Py_XDECREF(args);
+    if (type != NULL && (flags & CLASS_ABSTRACT)) {
+        PyObject *abc = PyImport_ImportModule("_abc");
+        PyObject *done = abc == NULL ? NULL : sipy_compat_method(abc, "_abc_init", type);
+        if (done == NULL) {
+            Py_CLEAR(type);
+        }
+        Py_XDECREF(done);
+        Py_XDECREF(abc);
+    }
     return type;
 }
 
+/* -> new reference | NULL with an exception */
 static PyObject *
-make_class(sipy_decoder *d, int *flags)
+read_metaclass(sipy_decoder *d, PyObject *bases)
+{
+    PyObject *meta = sipy__decode_value(d);
+    if (meta != NULL && PyLong_CheckExact(meta)) {
+        Py_ssize_t i = PyLong_AsSsize_t(meta);
+        bool good = PyTuple_CheckExact(bases) && i >= 0 && i < PyTuple_GET_SIZE(bases);
+        PyErr_Clear();
+        Py_SETREF(meta, good ? Py_NewRef(Py_TYPE(PyTuple_GET_ITEM(bases, i))) : NULL);
+    }
+    if (meta == NULL ? !PyErr_Occurred() : !PyType_Check(meta)) {
+        Py_CLEAR(meta);
+        sipy__damaged(d);
+    }
+    return meta;
+}
+
+static PyObject *
+make_class(sipy_decoder *d, int *flags, Py_ssize_t *attributes)
 {
     PyObject *head = sipy__decode_value(d), *meta = NULL, *bases = NULL, *with = NULL;
     PyObject *interp_id, *module, *name, *qualname, *type = NULL;
-    if (head == NULL || (meta = sipy__decode_value(d)) == NULL ||
-        (bases = sipy__decode_value(d)) == NULL || (with = sipy__decode_value(d)) == NULL) {
+    if (head == NULL || (bases = sipy__decode_value(d)) == NULL ||
+        (meta = read_metaclass(d, bases)) == NULL ||
+        (with = sipy__decode_value(d)) == NULL) {
         /* the exception is set */
     }
-    else if (!PyType_Check(meta) || !PyTuple_CheckExact(bases) ||
-             !PyDict_CheckExact(with)) {
+    else if (!PyTuple_CheckExact(bases) || !PyDict_CheckExact(with)) {
         sipy__damaged(d);
     }
-    else if (PyArg_ParseTuple(head, "iOUUU", flags, &interp_id, &module, &name,
-                              &qualname)) {
+    else if (PyArg_ParseTuple(head, "iOUUUn", flags, &interp_id, &module, &name, &qualname,
+                              attributes)) {
         if (*flags & CLASS_ENUM) {
             type = make_enum(meta, name, bases, with);
         }
         else if (PyDict_SetItem(with, d->t->n___module__, module) == 0) {
-            type = has_base((PyTypeObject *)meta, "typing", "_TypedDictMeta")
-                       ? make_typed_dict(meta, name, bases, with)
+            type = sipy__is_python_metaclass((PyTypeObject *)meta)
+                       ? make_as_type(meta, name, bases, with, *flags)
                        : PyObject_CallFunctionObjArgs(meta, name, bases, with, NULL);
         }
         if (type != NULL && (!PyType_Check(type) ||
@@ -341,10 +464,14 @@ make_class(sipy_decoder *d, int *flags)
 
 /* Sets an attribute as the body of a class does: it is in the class even where its
  * metaclass has a property of that name (`__class__`, `__dict__`, `__name__`, ...), and
- * whatever the metaclass's __setattr__ says. */
+ * whatever the metaclass's __setattr__ says, unless that is in C: then it may be the way to
+ * lay the class out. */
 static int
 set_in_class(PyTypeObject *type, PyObject *name, PyObject *value)
 {
+    if (!sipy__is_python_metaclass(Py_TYPE(type))) {
+        return PyObject_SetAttr((PyObject *)type, name, value);
+    }
     PyObject *meta = _PyType_Lookup(Py_TYPE(type), name);
     if (meta == NULL || Py_TYPE(meta)->tp_descr_set == NULL) {
         return PyType_Type.tp_setattro((PyObject *)type, name, value);
@@ -357,23 +484,20 @@ set_in_class(PyTypeObject *type, PyObject *name, PyObject *value)
 }
 
 static int
-fill_class(sipy_decoder *d, PyObject *type, int flags)
+fill_class(sipy_decoder *d, PyObject *type, int flags, Py_ssize_t attributes)
 {
-    PyObject *attributes = sipy__decode_value(d);
-    if (attributes == NULL || !PyDict_CheckExact(attributes)) {
-        Py_XDECREF(attributes);
-        if (!PyErr_Occurred()) {
+    int failed = 0;
+    for (Py_ssize_t i = 0; !failed && i < attributes; i++) {
+        PyObject *name = sipy__decode_value(d);
+        PyObject *value = name == NULL ? NULL : sipy__decode_value(d);
+        if (value != NULL && !PyUnicode_CheckExact(name)) {
             sipy__damaged(d);
         }
-        return -1;
+        failed = value == NULL || !PyUnicode_CheckExact(name) ||
+                 set_in_class((PyTypeObject *)type, name, value) < 0;
+        Py_XDECREF(name);
+        Py_XDECREF(value);
     }
-    PyObject *name, *value;
-    Py_ssize_t pos = 0;
-    int failed = 0;
-    while (!failed && PyDict_Next(attributes, &pos, &name, &value)) {
-        failed = set_in_class((PyTypeObject *)type, name, value);
-    }
-    Py_DECREF(attributes);
     if (!failed && (flags & CLASS_ABSTRACT)) {
         PyObject *abc = PyImport_ImportModule("abc");
         PyObject *done =
@@ -393,7 +517,8 @@ sipy__receive_class(sipy_transfer *t, uint64_t id, si_block *blob)
         return NULL;
     }
     int flags = 0;
-    PyObject *type = make_class(d, &flags);
+    Py_ssize_t attributes = 0;
+    PyObject *type = make_class(d, &flags, &attributes);
     record *r = type == NULL ? NULL : sipy__record_by_id(t->functions, id);
     if (r != NULL) {
         /* A base led back to it, and by now it has been received below. */
@@ -409,7 +534,7 @@ sipy__receive_class(sipy_transfer *t, uint64_t id, si_block *blob)
     }
     else {
         sipy__received_by(r, blob);
-        if (fill_class(d, type, flags) < 0) {
+        if (fill_class(d, type, flags, attributes) < 0) {
             PyObject *exc = PyErr_GetRaisedException();
             r = sipy__record_by_id(t->functions, id);
             if (r != NULL) {

@@ -181,6 +181,56 @@ write_descriptor(sipy_encoder *e, PyObject *obj, PyTypeObject *type)
     return failed ? -1 : 1;
 }
 
+/* How ctypes makes the class from another one, if it is an array or pointer type of its own
+ * making, of which each interpreter has one: "type * length", POINTER(type).
+ * -> new (callable, arguments) | NULL, perhaps with an exception: it is none */
+static PyObject *
+how_ctypes_made(PyTypeObject *made)
+{
+    PyObject *dict = made->tp_dict;
+    PyObject *type = dict == NULL ? NULL : PyDict_GetItemString(dict, "_type_");
+    PyObject *length = dict == NULL ? NULL : PyDict_GetItemString(dict, "_length_");
+    if (type == NULL || !PyType_Check(type)) {
+        return NULL;
+    }
+    const char *element = ((PyTypeObject *)type)->tp_name;
+    PyObject *name = length != NULL ? PyUnicode_FromFormat("%s_Array_%S", element, length)
+                                    : PyUnicode_FromFormat("LP_%s", element);
+    PyObject *result = NULL;
+    if (name != NULL && PyUnicode_CompareWithASCIIString(name, made->tp_name) == 0) {
+        PyObject *module = PyImport_ImportModule(length != NULL ? "operator" : "ctypes");
+        PyObject *callable =
+            module == NULL ? NULL
+                           : sipy_compat_attr(module, length != NULL ? "mul" : "POINTER");
+        result = callable == NULL ? NULL
+                 : length != NULL ? Py_BuildValue("O(OO)", callable, type, length)
+                                  : Py_BuildValue("O(O)", callable, type);
+        Py_XDECREF(callable);
+        Py_XDECREF(module);
+    }
+    Py_XDECREF(name);
+    return result;
+}
+
+static int
+write_type(sipy_encoder *e, PyObject *obj)
+{
+    PyTypeObject *type = (PyTypeObject *)obj;
+    PyObject *how = sipy__is_python_metaclass(Py_TYPE(type)) ? NULL : how_ctypes_made(type);
+    if (how == NULL) {
+        return PyErr_Occurred() ? -1 : sipy__enc_class(e, type);
+    }
+    bool memo;
+    int known = sipy__enc_memo_late(e, obj, &memo);
+    int failed = known < 0;
+    if (known == 0) {
+        sipy__enc_hold(e);
+        failed = sipy__enc_reduced(e, obj, how, 0, NULL, memo) < 0;
+    }
+    Py_DECREF(how);
+    return failed ? -1 : 0;
+}
+
 /* One of the marks of dataclasses, which are told apart by identity. */
 static int
 write_singleton(sipy_encoder *e, PyObject *obj)
@@ -248,7 +298,7 @@ write_other(sipy_encoder *e, PyObject *obj, PyTypeObject *type)
 {
     static const char *const slice_parts[3] = {"start", "stop", "step"};
     if (PyType_Check(obj)) {
-        return sipy__enc_class(e, (PyTypeObject *)obj);
+        return write_type(e, obj);
     }
     if (type == &PyComplex_Type) {
         return write_complex(e, obj);
