@@ -34,7 +34,7 @@ reach_out(void)
     }
     /* The kernel ends a sleep; this ends one that is about to begin. */
     si_waiter *w = si_load_acquire(&waiting);
-    if (w != NULL && si_waiter_interrupt(w)) {
+    if (w != NULL && si_waiter_interrupt_published(w)) {
         si_waiter_kick(w);
     }
 }

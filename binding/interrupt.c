@@ -111,7 +111,7 @@ request_one(sipy_interp *interp, uint64_t run, PyObject *exc, unsigned long *thr
         interp->interrupt_exc = exc;
         si_store_seq_cst(&interp->interrupt_run, run);
         blocked = interp->blocked;
-        kick = blocked != NULL && si_waiter_interrupt(blocked);
+        kick = blocked != NULL && si_waiter_interrupt_published(blocked);
     }
     si_mutex_unlock(&interp->mu);
     if (!runs) {
@@ -215,7 +215,7 @@ sipy_interrupt_nudge(sipy_interp *interp)
 {
     si_mutex_lock(&interp->mu);
     si_waiter *blocked = interp->blocked;
-    bool kick = blocked != NULL && si_waiter_interrupt(blocked);
+    bool kick = blocked != NULL && si_waiter_interrupt_published(blocked);
     si_mutex_unlock(&interp->mu);
     if (kick) {
         si_waiter_kick(blocked);
@@ -289,6 +289,23 @@ sipy_interrupt_retract(sipy_interp *interp, si_waiter *w)
     si_mutex_unlock(&interp->mu);
 }
 
+si_status
+sipy_interrupt_drain(sipy_interp *here, sipy_interp *interp, int64_t deadline_ns)
+{
+    si_status status = SI_INTERRUPTED;
+    si_waiter waiter;
+    si_gate_arm(&interp->gate, &waiter);
+    if (here == NULL || sipy_interrupt_publish(here, &waiter)) {
+        Py_BEGIN_ALLOW_THREADS
+        status = si_gate_drain_with(&interp->gate, &waiter, deadline_ns);
+        if (here != NULL) {
+            sipy_interrupt_retract(here, &waiter);
+        }
+        Py_END_ALLOW_THREADS
+    }
+    return status;
+}
+
 static int
 deliver_to_own(sipy_interp *interp)
 {
@@ -314,7 +331,7 @@ stop_one(sipy_interp *interp, si_waiter **sleeper)
     si_waiter *w = interp->own_blocked;
     if (w != NULL) {
         interp->own_blocked = w->also;
-        *sleeper = si_waiter_interrupt(w) ? w : NULL;
+        *sleeper = si_waiter_interrupt_published(w) ? w : NULL;
     }
     si_mutex_unlock(&interp->mu);
     return w != NULL;

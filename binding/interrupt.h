@@ -67,6 +67,12 @@ sipy_interrupt_publish(sipy_interp *interp, si_waiter *w);
 void
 sipy_interrupt_retract(sipy_interp *interp, si_waiter *w);
 
+/* Waits, detached, until all entries of interp, whose gate the caller has closed, have
+ * left, or for an interrupt of what here, the interpreter that is attached, runs; here
+ * NULL: that ends no wait. -> as si_gate_drain */
+SI_NODISCARD si_status
+sipy_interrupt_drain(sipy_interp *here, sipy_interp *interp, int64_t deadline_ns);
+
 /* Raises the interrupt that is due for the current run, if there is one and this is
  * the run's thread; in a thread of the interpreter's own, SystemExit once these are
  * stopped. Attached to interp. -> 0 nothing due | -1 with the exception set */

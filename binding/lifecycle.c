@@ -487,16 +487,14 @@ sipy_interp_end(const sipy_state *state, sipy_interp *interp, const sipy_patienc
     return -1;
 }
 
-/* Waits, detached, until all entries have left. -> 0 | -1 with TimeoutError or the
- * exception of a signal handler, and the gate open again */
+/* Waits, detached, until all entries have left. here: the interpreter that is attached, if
+ * its interrupts are to end that. -> 0 | -1 with TimeoutError or the exception of a signal
+ * handler or interrupt, and the gate open again */
 static int
-drain(sipy_interp *interp, int64_t deadline_ns)
+drain(sipy_interp *interp, sipy_interp *here, int64_t deadline_ns)
 {
     for (;;) {
-        si_status status;
-        Py_BEGIN_ALLOW_THREADS
-        status = si_gate_drain(&interp->gate, deadline_ns);
-        Py_END_ALLOW_THREADS
+        si_status status = sipy_interrupt_drain(here, interp, deadline_ns);
         if (status == SI_OK) {
             return 0;
         }
@@ -504,7 +502,8 @@ drain(sipy_interp *interp, int64_t deadline_ns)
             PyErr_Format(PyExc_TimeoutError, "interpreter %lld still runs",
                          (long long)interp->entry.id);
         }
-        if (status == SI_TIMEOUT || PyErr_CheckSignals() < 0) {
+        if (status == SI_TIMEOUT || (here != NULL && sipy_interrupt_deliver(here) < 0) ||
+            PyErr_CheckSignals() < 0) {
             sipy_interrupt_close(interp, NULL);
             si_gate_reopen(&interp->gate);
             return -1;
@@ -540,7 +539,7 @@ sipy_interp_close(sipy_state *state, sipy_interp *interp, const sipy_closing *ho
     if (how->interrupt) {
         sipy_interrupt_close(interp, PyExc_KeyboardInterrupt);
     }
-    if (drain(interp, how->deadline_ns) < 0) {
+    if (drain(interp, state->interp, how->deadline_ns) < 0) {
         return -1;
     }
     sipy_interrupt_close(interp, NULL);
@@ -570,7 +569,7 @@ abandon(sipy_interp *interp)
     }
     const sipy_patience limits = {SI_FOREVER, SI_FOREVER, true};
     PyObject *saved = PyErr_GetRaisedException();
-    if (drain(interp, SI_FOREVER) < 0 || sipy_interp_end(NULL, interp, &limits) < 0) {
+    if (drain(interp, NULL, SI_FOREVER) < 0 || sipy_interp_end(NULL, interp, &limits) < 0) {
         if (PyErr_ExceptionMatches(PyExc_KeyboardInterrupt) &&
             sipy_compat_raise_soon(ts, PyExc_KeyboardInterrupt)) {
             PyErr_Clear(); /* it is for the code that has let go of the handle */

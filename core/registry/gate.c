@@ -1,7 +1,8 @@
 /* gate.c — the gate's word.
  *
- * Layout     bits 0..27 entries, bit 28 WANTED, bit 29 EXCLUSIVE, bit 30 CLOSING,
- *            bit 31 CLOSED. WANTED: somebody sleeps until EXCLUSIVE is clear.
+ * Layout     bits 0..26 entries, bit 27 NUDGED, bit 28 WANTED, bit 29 EXCLUSIVE, bit 30
+ *            CLOSING, bit 31 CLOSED. WANTED: somebody sleeps until EXCLUSIVE is clear.
+ *            NUDGED: the closing thread, which takes it away, shall look at its waiter.
  * Invariant  EXCLUSIVE is set exactly while one of the counted entries is exclusive.
  *            The count grows only while neither CLOSING nor CLOSED is set.
  * Sleeping   All kinds of sleeper sleep on the word itself. Whoever makes a change
@@ -18,11 +19,12 @@
 
 #include "core/platform/futex.h"
 
+#define NUDGED (UINT32_C(1) << 27)
 #define WANTED (UINT32_C(1) << 28)
 #define EXCLUSIVE (UINT32_C(1) << 29)
 #define CLOSING (UINT32_C(1) << 30)
 #define CLOSED (UINT32_C(1) << 31)
-#define ENTRIES (WANTED - 1)
+#define ENTRIES (NUDGED - 1)
 
 static void
 leave(si_gate *g, uint32_t entry)
@@ -149,6 +151,36 @@ si_status
 si_gate_drain(si_gate *g, int64_t deadline_ns)
 {
     return wait_until_clear(g, ENTRIES, deadline_ns);
+}
+
+void
+si_gate_arm(si_gate *g, si_waiter *w)
+{
+    si_waiter_arm(w);
+    w->elsewhere = &g->word;
+    w->mark = NUDGED;
+}
+
+si_status
+si_gate_drain_with(si_gate *g, si_waiter *w, int64_t deadline_ns)
+{
+    si_status slept = SI_OK;
+    for (;;) {
+        uint32_t word = si_load_acquire(&g->word);
+        while ((word & NUDGED) != 0 && !si_cas_acq_rel(&g->word, &word, word & ~NUDGED)) {
+        }
+        word &= ~NUDGED;
+        if ((word & ENTRIES) == 0) {
+            return SI_OK;
+        }
+        if (si_waiter_is_woken(w)) {
+            return SI_INTERRUPTED;
+        }
+        if (slept != SI_OK) {
+            return slept;
+        }
+        slept = si_futex_wait(&g->word, word, deadline_ns);
+    }
 }
 
 /* CLOSING is taken away, flags are set, and whoever waits for that is woken. */

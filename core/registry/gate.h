@@ -16,6 +16,7 @@
 
 #include "core/base/atomic.h"
 #include "core/base/status.h"
+#include "core/wait/waiter.h"
 
 typedef struct si_gate {
     si_atomic_u32 word; /* entries and flags; also the futex to sleep on */
@@ -65,6 +66,15 @@ si_gate_close(si_gate *g, bool refuse_running);
  * longer touch g. -> SI_OK | SI_TIMEOUT | SI_INTERRUPTED */
 SI_NODISCARD si_status
 si_gate_drain(si_gate *g, int64_t deadline_ns);
+
+/* Arms w for si_gate_drain_with, before it is published. */
+void
+si_gate_arm(si_gate *g, si_waiter *w);
+
+/* As si_gate_drain; si_waiter_interrupt_published of w ends the wait, too. g must not be
+ * freed as long as w is published. */
+SI_NODISCARD si_status
+si_gate_drain_with(si_gate *g, si_waiter *w, int64_t deadline_ns);
 
 /* CLOSING -> OPEN, unless si_gate_force_end came first. Only the closing thread. */
 void

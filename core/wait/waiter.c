@@ -1,6 +1,8 @@
 /* waiter.c — see waiter.h. */
 #include "core/wait/waiter.h"
 
+#include <limits.h>
+
 #include "core/platform/futex.h"
 
 void
@@ -8,6 +10,7 @@ si_waiter_arm(si_waiter *w)
 {
     w->next = NULL;
     w->prev = NULL;
+    w->elsewhere = NULL;
     si_store_release(&w->word, SI_WAITER_ARMED);
 }
 
@@ -65,10 +68,38 @@ si_waiter_interrupt(si_waiter *w)
     return wake(w, SI_WAITER_INTERRUPTED);
 }
 
+/* The thread does not sleep until it has taken the mark away, and looks at its waiter then;
+ * so it sees the waiter woken, or the word differs from what it has seen. */
+static void
+wake_elsewhere(const si_waiter *w)
+{
+    uint32_t word = si_load_relaxed(w->elsewhere);
+    while (!si_cas_acq_rel(w->elsewhere, &word, word | w->mark)) {
+    }
+    si_futex_wake(w->elsewhere, INT_MAX);
+}
+
+bool
+si_waiter_interrupt_published(si_waiter *w)
+{
+    bool sleeps = si_waiter_interrupt(w);
+    if (w->elsewhere != NULL) {
+        wake_elsewhere(w);
+    }
+    return sleeps;
+}
+
 void
 si_waiter_kick(si_waiter *w)
 {
     si_futex_wake(&w->word, 1);
+}
+
+bool
+si_waiter_is_woken(const si_waiter *w)
+{
+    uint32_t state = si_load_acquire(&w->word);
+    return state == SI_WAITER_SIGNALLED || state == SI_WAITER_INTERRUPTED;
 }
 
 bool

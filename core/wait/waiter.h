@@ -11,6 +11,9 @@
  *            of signal and interrupt decides and the later one changes nothing, so
  *            whoever interrupts sets a flag of its own first, and the waiting thread
  *            looks at that flag between arm and park.
+ * Elsewhere  A thread that sleeps until a word of another kind changes (a gate's) can be
+ *            interrupted by its waiter too: that sets the mark in the word and wakes who
+ *            sleeps there. Word and waiter live as long as the waiter is published.
  */
 #ifndef SI_WAIT_WAITER_H
 #define SI_WAIT_WAITER_H
@@ -32,6 +35,8 @@ typedef struct si_waiter {
     struct si_waiter *next; /* for whoever lists it; guarded by that list's lock */
     struct si_waiter *prev;
     struct si_waiter *also; /* for a second list, under a lock of its own */
+    si_atomic_u32 *elsewhere; /* the word that its thread sleeps on instead, or NULL */
+    uint32_t mark;            /* the bit there that tells it to look at its own word */
 } si_waiter;
 
 /* Makes w ready for one wait. Only its thread, and only while it is on no list. */
@@ -54,10 +59,20 @@ si_waiter_signal(si_waiter *w);
 SI_NODISCARD bool
 si_waiter_interrupt(si_waiter *w);
 
+/* As si_waiter_interrupt, for a waiter whose thread may sleep elsewhere. That must not go
+ * on meanwhile: it is the caller, or takes the waiter back under a lock that the caller
+ * has. */
+SI_NODISCARD bool
+si_waiter_interrupt_published(si_waiter *w);
+
 /* Wakes the thread of a waiter for which signal or interrupt returned true. Touches no
  * memory of w. Never blocks, async-signal-safe. */
 void
 si_waiter_kick(si_waiter *w);
+
+/* Whether it was signalled or interrupted since it was armed (acquire). */
+bool
+si_waiter_is_woken(const si_waiter *w);
 
 /* Whether it was signalled since it was armed (acquire). */
 bool

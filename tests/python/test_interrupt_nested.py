@@ -113,6 +113,87 @@ def test_close(script, stuck, thread):
     assert "closed\n" in out
 
 
+# The code that close() waits for goes on, in a thread of the main interpreter.
+CLOSING = (
+    START
+    + """
+    busy = subinterpreters.create()
+    busy.prepare_main(queue=queue)
+    release = subinterpreters.create_queue()
+    busy.prepare_main(release=release)
+    thread_of_busy = threading.Thread(
+        target=busy.exec, args=("queue.put(1)\\nrelease.get()",)
+    )
+    thread_of_busy.start()
+    queue.get(timeout=30)
+    interp.exec(f'busy = subinterpreters.Interpreter({busy.id})')
+    """
+)
+FINISH = """
+    release.put(1)
+    thread_of_busy.join()
+    busy.exec('print("busy goes on", flush=True)')
+"""
+
+
+def test_close_that_waits(script):
+    done = script.run(
+        CLOSING
+        + """
+    thread = run("queue.put(1); busy.close(timeout=9999)")
+    assert interp.interrupt()
+    thread.join()
+    interp.exec('print("goes on", flush=True)')
+"""
+        + FINISH
+    )
+    assert done.stdout == "ended by KeyboardInterrupt\ngoes on\nbusy goes on\n", done
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("how", ["timeout", "interrupt"])
+def test_task_whose_close_waits(script, how):
+    out = script.ok(
+        CLOSING
+        + f"""
+    def task(busy, queue):
+        queue.put(1)
+        busy.close(timeout=9999)
+    with subinterpreters.InterpreterPoolExecutor(1) as pool:
+        timeout = 0.1 if {how!r} == "timeout" else None
+        future = pool.options(timeout=timeout).submit(task, busy, queue)
+        queue.get(timeout=30)
+        if timeout is None:
+            future.interrupt()
+        try:
+            print(type(future.exception()).__name__)
+        except BaseException as exc:
+            print(type(exc).__name__)
+        print(pool.stats()['replaced'], flush=True)
+"""
+        + FINISH
+    )
+    first = {"timeout": "TimeoutError", "interrupt": "CancelledError"}[how]
+    assert out == f"{first}\n0\nbusy goes on\n"
+
+
+@pytest.mark.parametrize("own", [False, True], ids=["run", "own"])
+def test_close_of_what_waits_for_another_close(script, own):
+    source = "queue.put(1); busy.close(timeout=9999)"
+    if own:
+        source = f"threading.Thread(target=exec, args=({source!r}, globals())).start()"
+    done = script.run(
+        CLOSING
+        + f"""
+    thread = run({source!r})
+    interp.close(interrupt=True)
+    print('closed', flush=True)
+"""
+        + FINISH
+    )
+    assert done.stdout.endswith("closed\nbusy goes on\n"), done.stderr
+
+
 OWN_THREAD = "import threading, time; threading.Thread(target={}).start()"
 OWN = {
     "sleep": OWN_THREAD.format("time.sleep, args=(9999,)"),

@@ -23,7 +23,7 @@ SOURCES = {
         "core/wait/waiter.c",
         "core/base/alloc.c",
     ],
-    "gate": ["core/registry/gate.c"],
+    "gate": ["core/registry/gate.c", "core/wait/waiter.c"],
     "mutex": ["core/platform/mutex.c"],
 }
 
@@ -152,6 +152,20 @@ MUTANTS = [
         "core/registry/gate.c",
         "!si_cas_acq_rel(&g->word, &word, word | WANTED)",
         "!si_cas_acq_rel(&g->word, &word, word)",
+    ),
+    (
+        "interrupt_leaves_no_mark",
+        "gate",
+        "core/wait/waiter.c",
+        "word | w->mark",
+        "word",
+    ),
+    (
+        "mark_is_taken_away_unseen",
+        "gate",
+        "core/registry/gate.c",
+        "if (si_waiter_is_woken(w)) {",
+        "if (slept != SI_OK && si_waiter_is_woken(w)) {",
     ),
     (
         "leaver_looks_again",

@@ -9,6 +9,7 @@ static si_gate gate;
 static si_atomic_u32 running; /* somebody has the exclusive entry */
 static si_atomic_u32 ended;   /* set before the end, which must find nobody inside */
 static si_atomic_u32 closings;
+static si_waiter closer;
 
 static void
 setup(void)
@@ -150,9 +151,39 @@ force(void)
 }
 
 static void
+setup_with_waiter(void)
+{
+    setup_with_entry();
+    si_gate_arm(&gate, &closer);
+}
+
+static void
+drain_until_interrupted(void)
+{
+    model_expect(si_gate_close(&gate, false) == SI_OK, "nobody else closes");
+    model_expect(si_gate_drain_with(&gate, &closer, SI_FOREVER) == SI_INTERRUPTED,
+                 "the entry stays, so only the interrupt ends it");
+    si_gate_reopen(&gate);
+}
+
+static void
+interrupt_closer(void)
+{
+    if (si_waiter_interrupt_published(&closer)) {
+        si_waiter_kick(&closer);
+    }
+}
+
+static void
+the_entry_is_left(void)
+{
+    model_expect((gate.word & ~(UINT32_C(1) << 27)) == 1, "open, with one entry");
+}
+
+static void
 nothing_left(void)
 {
-    model_expect((gate.word & 0x2fffffff) == 0, "no entry is left");
+    model_expect((gate.word & 0x27ffffff) == 0, "no entry is left");
 }
 
 static void
@@ -220,6 +251,15 @@ test_free_once_drained(void **state)
 }
 
 static void
+test_interrupted_drain(void **state)
+{
+    model_scenario s = {setup_with_waiter,
+                        {drain_until_interrupted, interrupt_closer, interrupt_closer},
+                        the_entry_is_left};
+    assert_true(model_explore("gate, interrupted drain", &s) > 1);
+}
+
+static void
 test_forced_end(void **state)
 {
     model_scenario s = {
@@ -237,6 +277,7 @@ main(void)
         cmocka_unit_test(test_turns),
         cmocka_unit_test(test_reopening),
         cmocka_unit_test(test_free_once_drained),
+        cmocka_unit_test(test_interrupted_drain),
         cmocka_unit_test(test_forced_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -255,6 +255,38 @@ take_turns(void *arg)
 }
 
 /* A wake-up that is lost would leave one of them asleep for ever. */
+static void *
+interrupt_it(void *arg)
+{
+    if (si_waiter_interrupt_published(arg)) {
+        si_waiter_kick(arg);
+    }
+    return NULL;
+}
+
+static void
+test_a_waiter_ends_draining(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 500; i++) {
+        si_gate g = SI_GATE_INIT;
+        si_waiter w;
+        pthread_t thread;
+        assert_int_equal(si_gate_enter(&g), SI_OK);
+        assert_int_equal(si_gate_close(&g, false), SI_OK);
+        si_gate_arm(&g, &w);
+        assert_int_equal(pthread_create(&thread, NULL, interrupt_it, &w), 0);
+        assert_int_equal(si_gate_drain_with(&g, &w, SI_FOREVER), SI_INTERRUPTED);
+        assert_int_equal(pthread_join(thread, NULL), 0);
+        si_gate_arm(&g, &w);
+        assert_int_equal(si_gate_drain_with(&g, &w, si_deadline_after(1)), SI_TIMEOUT);
+        si_gate_leave(&g);
+        assert_int_equal(si_gate_drain_with(&g, &w, SI_FOREVER), SI_OK);
+        si_gate_end(&g);
+        assert_true(si_gate_is_closed(&g));
+    }
+}
+
 static void
 test_waiting_for_the_exclusive_entry(void **state)
 {
@@ -287,6 +319,7 @@ main(void)
         cmocka_unit_test(test_forced_end_is_for_good),
         cmocka_unit_test(test_nobody_is_inside_after_draining),
         cmocka_unit_test(test_gate_may_be_freed_once_drained),
+        cmocka_unit_test(test_a_waiter_ends_draining),
         cmocka_unit_test(test_waiting_for_the_exclusive_entry),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
