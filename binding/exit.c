@@ -25,6 +25,7 @@
 static si_atomic_u32 exiting;         /* 1 from the exit hook on */
 static si_atomic_u32 hook_registered; /* 1 once main has the hook, or soon will */
 static si_atomic_u32 creations;       /* going on; a futex for the exit */
+static _Thread_local uint32_t mine;   /* of which this thread does, one in another */
 static si_atomic_u32 unstopped;       /* interpreters whose code is to stop; likewise */
 
 bool
@@ -38,6 +39,7 @@ sipy_creation_begins(void)
 {
     /* Either the exit sees this one and waits for it, or this sees the exit. */
     (void)si_add_seq_cst(&creations, 1);
+    mine++;
     if (si_load_seq_cst(&exiting) == 0) {
         return true;
     }
@@ -48,9 +50,16 @@ sipy_creation_begins(void)
 void
 sipy_creation_is_over(void)
 {
+    mine--;
     if (si_sub_seq_cst(&creations, 1) == 1 && sipy_process_exiting()) {
         si_futex_wake(&creations, 1);
     }
+}
+
+void
+sipy_creations_fork_done(void)
+{
+    si_store_seq_cst(&creations, mine); /* the other threads do not exist here */
 }
 
 /* Waits until nobody creates an interpreter any more, detached. */

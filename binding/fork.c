@@ -118,6 +118,7 @@ in_child(void)
     (void)si_add_relaxed(&forks, 1);
     unlock_all(true);
     sipy_turn_fork_done();
+    sipy_creations_fork_done();
     /* Nothing here asks for memory: there may be none, and nobody to tell. */
     si_entry *e = NULL;
     while ((e = si_registry_next(&sipy_queues, e)) != NULL) {

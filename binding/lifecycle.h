@@ -65,6 +65,10 @@ sipy_creation_begins(void);
 void
 sipy_creation_is_over(void);
 
+/* In a child of fork: what other threads were creating is not waited for. */
+void
+sipy_creations_fork_done(void);
+
 /* Has the atexit module of the interpreter that is attached call def with self, before all
  * that was registered earlier. -> 0 | -1 with an exception */
 int

@@ -413,6 +413,7 @@ sipy_spares_fork_done(bool child) SI_NO_THREAD_SAFETY
         wanted = 0;
         thread_runs = false;
         maker = NULL;
+        si_store_release(&hidden_from, INT64_MAX);
     }
     si_mutex_unlock(&spares_mu);
 }
