@@ -7,6 +7,7 @@
  * of which the interpreter has a copy already is that copy.
  */
 #include <dlfcn.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
@@ -25,7 +26,8 @@ sipy_opens_libraries(const sipy_copy *copy)
     return strcmp(copy->label, "_ctypes") == 0 || strcmp(copy->label, "_cffi_backend") == 0;
 }
 
-/* path from the root on. -> false: it is too long, or there is no current folder */
+/* path from the root on. -> false with errno: it is too long, or there is no current
+ * folder */
 static bool
 make_absolute(const char *path, char whole[SIPY_MAX_PATH])
 {
@@ -36,7 +38,11 @@ make_absolute(const char *path, char whole[SIPY_MAX_PATH])
     size_t folder = strlen(whole);
     int size = snprintf(whole + folder, SIPY_MAX_PATH - folder, "%s%s",
                         folder != 0 ? "/" : "", path);
-    return size > 0 && (size_t)size < SIPY_MAX_PATH - folder;
+    if (size > 0 && (size_t)size < SIPY_MAX_PATH - folder) {
+        return true;
+    }
+    errno = ENAMETOOLONG;
+    return false;
 }
 
 /* The interpreter's copy of the library, made if it is to have one. [home]
@@ -72,7 +78,11 @@ open_copy(sipy_loader *loader, const char *path, int flags, char reason[SIPY_MAX
     char whole[SIPY_MAX_PATH];
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     sipy_copy *copy = NULL;
-    if (fd >= 0 && make_absolute(path, whole)) {
+    if (fd >= 0 ? !make_absolute(path, whole) : !sipy_file_is_absent(errno)) {
+        /* The dynamic linker might still have it, from another interpreter. */
+        snprintf(reason, SIPY_MAX_REASON, "cannot open it: %s", strerror(errno));
+    }
+    else if (fd >= 0) {
         copy = copy_of(loader, fd, whole, flags, reason);
     }
     if (copy != NULL) {

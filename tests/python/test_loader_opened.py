@@ -122,6 +122,34 @@ def test_the_main_interpreter_has_the_library_itself(script, library):
     assert out == "1\n2\n"
 
 
+def test_without_descriptors_it_is_not_the_main_interpreter_s(script, library):
+    """The dynamic linker needs none for a library that it has."""
+    out = script.ok(
+        """
+        import ctypes, subinterpreters, sys
+        ctypes.CDLL(sys.argv[1]).count()
+        with subinterpreters.create() as interp:
+            interp.prepare_main(path=sys.argv[1])
+            interp.exec('''
+        import ctypes, os, resource
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        free = os.open("/dev/null", os.O_RDONLY)
+        os.close(free)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (free, limits[1]))
+        try:
+            ctypes.CDLL(path)
+        except OSError as error:
+            print(error)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        print(ctypes.CDLL(path).count())
+        ''')
+        """,
+        path := library("package"),
+    )
+    assert out == f"{path}: cannot open it: Too many open files\n1\n"
+
+
 def test_a_relative_path_and_a_link(script, library, tmp_path):
     path = library("package")
     (tmp_path / "link.so").symlink_to(path)
