@@ -55,7 +55,7 @@ typedef struct request {
     PyObject *spec;
     PyObject *name;
     PyObject *path;
-    char *file_path; /* path, encoded */
+    char *file_path; /* path, encoded, with a folder */
     char *init_name; /* what stands behind PyInit: see init_name_of */
     int fd;
     sipy_file_id file;
@@ -198,6 +198,19 @@ load_copy(request *r, bool unsure)
     return module;
 }
 
+/* path, or "./path" if it is a mere name, which has no folder for $ORIGIN. To be freed with
+ * si_free; NULL: no memory. */
+static char *
+with_folder(const char *path)
+{
+    size_t room = strlen(path) + 3;
+    char *result = si_alloc(room);
+    if (result != NULL) {
+        (void)snprintf(result, room, "%s%s", strchr(path, '/') == NULL ? "./" : "", path);
+    }
+    return result;
+}
+
 static PyObject *
 load(request *r)
 {
@@ -206,7 +219,7 @@ load(request *r)
     if (!PyUnicode_FSConverter(r->path, &encoded)) {
         return NULL;
     }
-    r->file_path = sipy_duplicate(PyBytes_AS_STRING(encoded));
+    r->file_path = with_folder(PyBytes_AS_STRING(encoded));
     Py_DECREF(encoded);
     if (r->file_path == NULL) {
         return PyErr_NoMemory();

@@ -114,7 +114,7 @@ sipy_module_shared(const char *path, const char *init_name, PyObject *spec)
 {
     char name[256];
     int n = snprintf(name, sizeof name, "PyModExport%s", init_name);
-    void *handle = strchr(path, '/') != NULL && n > 0 && (size_t)n < sizeof name
+    void *handle = n > 0 && (size_t)n < sizeof name
                        ? dlopen(path, sipy_compat_dlopen_flags())
                        : NULL; /* it stays open, as every module's does */
     if (handle == NULL || (sipy_compat_has_exports() && dlsym(handle, name) != NULL)) {

@@ -42,6 +42,24 @@ def test_libraries_of_the_system_are_shared(script, modules, name):
     assert out == f"libsamplehelper.so samples.{name}\n"
 
 
+@pytest.mark.parametrize("name", ["one", "declared"])
+def test_a_module_by_the_mere_name_of_its_file(script, modules, name):
+    """A loader of somebody's own need not name a folder."""
+    out = script.ok(f"""
+    import os, subinterpreters
+    os.chdir({str(modules / "samples")!r})
+    with subinterpreters.create() as interp:
+        interp.exec('''
+        from importlib import machinery, util
+        file = {name + SUFFIX!r}
+        loader = machinery.ExtensionFileLoader({name!r}, file)
+        spec = machinery.ModuleSpec({name!r}, loader, origin=file)
+        print(util.module_from_spec(spec).__spec__.origin == file)
+        ''')
+    """)
+    assert out == "True\n"
+
+
 def test_declared_support_is_believed(ask, interp, other):
     """Such a module is loaded once for the process, as always."""
     source = "from samples import declared as m; result = m.address()"
