@@ -187,8 +187,9 @@ PyObject *
 sipy_module_create(sipy_copy *copy, PyObject *spec, PyObject *name, PyObject *path,
                    const char *init_name, bool *declared);
 
-/* A module that declares support and that the whole process shares, not executed yet. path
- * has a folder. Attached. -> new module | NULL with an exception, or without: CPython has to load it */
+/* A module that declares support and that the whole process shares, not executed yet; path
+ * has a folder. Attached. -> new module | NULL with an exception, or without one: CPython has
+ * to load it */
 PyObject *
 sipy_module_shared(const char *path, const char *init_name, PyObject *spec);
 

@@ -380,7 +380,7 @@ sipy_needed_fini(sipy_needed *needed)
 /* The same question as sipy_needed_init's, of one name and of copies that there are.
  * FOUND: there is one */
 static search
-is_copied(const sipy_loader *loader, const si_elf_image *image, const char *origin,
+is_copied(sipy_loader *loader, const si_elf_image *image, const char *origin,
           const char *name, char reason[SIPY_MAX_REASON])
 {
     library found;
