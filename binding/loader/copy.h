@@ -188,8 +188,8 @@ sipy_module_create(sipy_copy *copy, PyObject *spec, PyObject *name, PyObject *pa
                    const char *init_name, bool *declared);
 
 /* A module that declares support and that the whole process shares, not executed yet; path
- * has a folder. Attached. -> new module | NULL with an exception, or without one: CPython has
- * to load it */
+ * has a folder. Attached.
+ * -> new module | NULL with an exception, or without one: CPython has to load it */
 PyObject *
 sipy_module_shared(const char *path, const char *init_name, PyObject *spec);
 
