@@ -22,6 +22,34 @@ async def main():
         return type(e).__name__
 result = (asyncio.run(main()), asyncpg.Record.__name__)
 """,
+    "av": """
+import av, numpy as np, io
+b = io.BytesIO()
+with av.open(b, "w", format="matroska") as c:
+    s = c.add_stream("mpeg4", rate=24); s.width = s.height = 64; s.pix_fmt = "yuv420p"
+    for i in range(10):
+        for p in s.encode(av.VideoFrame.from_ndarray(np.full((64, 64, 3), i * 20, "uint8"), format="rgb24")): c.mux(p)
+    for p in s.encode(): c.mux(p)
+b.seek(0)
+with av.open(b) as c:
+    frames = [f.to_ndarray(format="gray")[5, 5] // 8 for f in c.decode(video=0)]
+try:
+    av.open(io.BytesIO(b"junk" * 10)); e = None
+except av.error.FFmpegError as x:
+    e = type(x).__name__
+result = ([int(f) for f in frames], e)
+""",
+    "awscrt": """
+import awscrt.io, awscrt.checksums, awscrt.auth, awscrt.http, socket
+s = socket.create_server(("127.0.0.1", 0)); port = s.getsockname()[1]; s.close()
+g = awscrt.io.EventLoopGroup(1); boot = awscrt.io.ClientBootstrap(g, awscrt.io.DefaultHostResolver(g))
+f = awscrt.http.HttpClientConnection.new("127.0.0.1", port, boot)
+try:
+    f.result(20); e = None
+except Exception as x:
+    e = x.name
+result = (awscrt.checksums.crc32c(b"hello"), e, awscrt.auth.AwsCredentialsProvider.new_static("a", "b").get_credentials().result(20).access_key_id)
+""",
     "bitarray": """
 from bitarray import bitarray, util
 b = bitarray("0110") * 30; b.invert(3)
@@ -129,9 +157,29 @@ with h5py.File(io.BytesIO(), "w") as f:
 import hiredis
 r = hiredis.Reader(); r.feed(b"*3\\r\\n$3\\r\\nfoo\\r\\n:42\\r\\n+OK\\r\\n"); result = (r.gets(), hiredis.pack_command(("GET", "x")))
 """,
+    "igraph": """
+import igraph, random
+random.seed(3)
+g = igraph.Graph.Erdos_Renyi(n=50, m=120); k = igraph.Graph.Famous("Zachary")
+try:
+    k.vs[1000]; e = None
+except IndexError as x:
+    e = str(x)
+result = (g.vcount(), k.diameter(), round(k.modularity(k.community_fastgreedy().as_clustering()), 4), k.shortest_paths(0, 33) if hasattr(k, "shortest_paths") else k.distances(0, 33), e)
+""",
     "ijson": """
 import ijson.backends.yajl2_c as j
 result = list(j.items(b'{"a": [1, 2, {"b": 3}]}', "a.item"))
+""",
+    "imagecodecs": """
+import imagecodecs as i, numpy as np
+a = (np.arange(64 * 64) % 251).astype("uint8").reshape(64, 64)
+result = [bool((getattr(i, n + "_decode")(getattr(i, n + "_encode")(a)) == a).all()) for n in ("png", "webp", "jpegls", "jpeg2k") if n != "webp"]
+result += [i.zstd_decode(i.zstd_encode(b"abc" * 50)) == b"abc" * 50, i.lzw_decode(i.lzw_encode(b"abcabc")), i.jpeg8_decode(i.jpeg8_encode(a)).shape]
+try:
+    i.png_decode(b"junk")
+except Exception as e:
+    result.append(type(e).__name__)
 """,
     "immutables": "import immutables; m = immutables.Map(a=1).set('b', 2); result = (sorted(m.items()), m.delete('a').get('a'))",
     "jax": """
@@ -157,6 +205,16 @@ m = ir.Module("m"); i = ir.IntType(32); f = ir.Function(m, ir.FunctionType(i, [i
 bd = ir.IRBuilder(f.append_basic_block()); bd.ret(bd.add(f.args[0], i(5)))
 result = b.parse_assembly(str(m)).name
 """,
+    "lupa": """
+import lupa
+l = lupa.LuaRuntime(unpack_returned_tuples=True)
+f = l.eval("function(f, n) local s = 0 for i = 1, n do s = s + f(i) end return s, n end")
+try:
+    l.execute("error('oops')"); e = None
+except lupa.LuaError as x:
+    e = "oops" in str(x)
+result = (f(lambda x: x * 2, 50), list(l.table(1, 2, 3).values()), e)
+""",
     "lz4": "import lz4.frame, lz4.block; d = b'abc' * 900; result = (lz4.frame.decompress(lz4.frame.compress(d)) == d, lz4.block.decompress(lz4.block.compress(d)) == d)",
     "mapbox_earcut": """
 import mapbox_earcut, numpy as np
@@ -176,6 +234,22 @@ import mypy.api, mypy.nodes
 result = (mypy.api.run(["-c", "x: int = 'a'", "--cache-dir=/dev/null"])[2], mypy.nodes.__file__.endswith(".so"))
 """,
     "ndindex": "import ndindex; result = repr(ndindex.Slice(1, 10, 2).reduce(20))",
+    "netCDF4": """
+import netCDF4, numpy as np, tempfile, os
+d = tempfile.mkdtemp(); p = os.path.join(d, "x.nc")
+with netCDF4.Dataset(p, "w") as f:
+    f.createDimension("t", None); f.createDimension("x", 4)
+    v = f.createVariable("v", "f8", ("t", "x"), zlib=True); v[:] = np.arange(12.0).reshape(3, 4); v.units = "K"
+    g = f.createGroup("g"); g.note = "n"
+    t = f.createVariable("t", "f8", ("t",)); t.units = "days since 2000-01-01"; t[:] = [0, 1, 2]
+with netCDF4.Dataset(p) as f:
+    result = (float(f["v"][:].sum()), f["v"].units, f["g"].note, str(netCDF4.num2date(f["t"][1], f["t"].units)), f.dimensions["t"].isunlimited())
+try:
+    netCDF4.Dataset(p + "none")
+except OSError as e:
+    result += (e.errno,)
+os.remove(p); os.rmdir(d)
+""",
     "netifaces2": "import netifaces; result = 'lo' in netifaces.interfaces()",
     "numba": """
 import numba, numpy as np
@@ -185,6 +259,12 @@ def f(a):
     for x in a: s += x * x
     return s
 result = f(np.arange(100.0))
+""",
+    "numcodecs": """
+import numcodecs, numpy as np
+a = np.arange(1000, dtype="i4")
+result = [bool((np.frombuffer(c.decode(c.encode(a)), "i4") == a).all()) for c in (numcodecs.Blosc("zstd"), numcodecs.LZ4(), numcodecs.Zstd(), numcodecs.Blosc("lz4", shuffle=2))]
+result.append(len(numcodecs.VLenUTF8().encode(np.array(["a", "bc"], dtype=object))))
 """,
     "numexpr": "import numexpr as ne, numpy as np; a = np.arange(1e5); result = float(ne.evaluate('sum(2*a + sin(a)**2)').round(4))",
     "onnxruntime": """
@@ -212,6 +292,17 @@ class P(persistent.Persistent):
 p = P(); p.x = 1; m = PersistentMapping(a=1)
 result = (p._p_changed, p.x, m["a"], persistent.Persistent.__module__)
 """,
+    "pikepdf": """
+import pikepdf, io
+p = pikepdf.new(); p.add_blank_page(page_size=(100, 200))
+p.pages[0].obj["/Note"] = pikepdf.String("hi"); p.Root["/X"] = pikepdf.Array([1, 2.5, pikepdf.Name("/A")])
+b = io.BytesIO(); p.save(b); q = pikepdf.open(io.BytesIO(b.getvalue()))
+try:
+    pikepdf.open(io.BytesIO(b"junk")); e = None
+except pikepdf.PdfError as x:
+    e = type(x).__name__
+result = (len(q.pages), str(q.pages[0].obj["/Note"]), [str(v) for v in q.pages[0].mediabox], repr(q.Root["/X"]), e)
+""",
     "polars": """
 import polars as pl
 df = pl.DataFrame({"g": ["a", "b"] * 50, "v": range(100)})
@@ -232,15 +323,81 @@ from Crypto.Cipher import AES
 from Crypto.Hash import SHA256
 c = AES.new(bytes(16), AES.MODE_GCM, nonce=bytes(12)); result = (c.encrypt_and_digest(b"data"), SHA256.new(b"x").hexdigest())
 """,
+    "pycurl": """
+import pycurl, io, http.server, threading
+class H(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200); self.send_header("Content-Length", "5"); self.end_headers(); self.wfile.write(b"hello")
+    def log_message(self, *a): pass
+s = http.server.HTTPServer(("127.0.0.1", 0), H); t = threading.Thread(target=s.serve_forever); t.start()
+b = io.BytesIO(); heads = []; c = pycurl.Curl(); c.setopt(c.URL, f"http://127.0.0.1:{s.server_port}/"); c.setopt(c.PROXY, "")
+c.setopt(c.WRITEDATA, b); c.setopt(c.HEADERFUNCTION, heads.append); c.perform(); code = c.getinfo(c.RESPONSE_CODE)
+try:
+    c.setopt(c.URL, "http://127.0.0.1:1/"); c.perform(); e = None
+except pycurl.error as x:
+    e = x.args[0]
+c.close(); s.shutdown(); t.join(); s.server_close(); result = (b.getvalue(), code, len(heads) > 1, e)
+""",
+    "pygit2": """
+import pygit2, tempfile, os, shutil
+d = tempfile.mkdtemp(); r = pygit2.init_repository(d, True); a = pygit2.Signature("n", "e@x", 0, 0)
+blob = r.create_blob(b"hello"); t = r.TreeBuilder(); t.insert("f", blob, 0o100644)
+c = r.create_commit("refs/heads/m", a, a, "msg", t.write(), [])
+try:
+    r["0" * 40]; e = None
+except KeyError as x:
+    e = "KeyError"
+result = (str(c), r[c].message, [x.name for x in r[c].tree], [str(x.id) for x in r.walk(c)] == [str(c)], e); del r; shutil.rmtree(d)
+""",
     "pymongo": """
 import bson, pymongo
 from bson import _cbson
 d = {"a": [1, 2.5, "x"], "b": {"c": None}, "d": 2 ** 40}
 result = (bson.decode(bson.encode(d)) == d, bson.has_c(), pymongo.has_c())
 """,
+    "pymunk": """
+import pymunk
+s = pymunk.Space(); s.gravity = 0, -10; b = pymunk.Body(1, 1); b.position = 0, 20; c = pymunk.Circle(b, 1); s.add(b, c)
+f = pymunk.Segment(s.static_body, (-50, 0), (50, 0), 1); s.add(f); hits = []
+s.on_collision(None, None, begin=lambda a, s, d: hits.append(1))
+for _ in range(300): s.step(0.02)
+result = (round(b.position.y, 3), len(hits) > 0, len(s.point_query((0, 2), 5, pymunk.ShapeFilter())))
+""",
+    "PyMuPDF": """
+import pymupdf
+d = pymupdf.open(); p = d.new_page(width=200, height=300); p.insert_text((20, 40), "Hello PDF"); p.draw_rect((10, 10, 50, 60))
+b = d.tobytes(); q = pymupdf.open("pdf", b)
+pix = q[0].get_pixmap()
+try:
+    pymupdf.open("pdf", b"")
+    e = None
+except Exception as x:
+    e = type(x).__name__
+result = (q.page_count, q[0].get_text().strip(), (pix.width, pix.height), sum(pix.samples) % 100007, e, [tuple(r) for r in q[0].search_for("PDF")])
+""",
     "PyNaCl": "import nacl.secret, nacl.signing; k = nacl.signing.SigningKey(bytes(32)); b = nacl.secret.SecretBox(bytes(32)); result = (k.sign(b'm').hex(), b.decrypt(b.encrypt(b'x', bytes(24))))",
     "pyproj": "import pyproj; t = pyproj.Transformer.from_crs(4326, 3857, always_xy=True); result = [round(v, 3) for v in t.transform(12, 55)]",
+    "pyroaring": """
+from pyroaring import BitMap; a = BitMap(range(0, 9999, 3)); b = BitMap(range(0, 9999, 5))
+result = (len(a & b), len(a | b), a.rank(500), BitMap.deserialize(a.serialize()) == a)
+""",
     "pyrsistent": "import pyrsistent; result = list(pyrsistent.pvector([1, 2]).append(3))",
+    "pysam": """
+import pysam, tempfile, os
+d = tempfile.mkdtemp(); p = os.path.join(d, "x.bam")
+h = {"HD": {"VN": "1.0", "SO": "coordinate"}, "SQ": [{"LN": 1000, "SN": "c1"}]}
+with pysam.AlignmentFile(p, "wb", header=h) as f:
+    for i in range(20):
+        r = pysam.AlignedSegment(); r.query_name = f"r{i}"; r.query_sequence = "ACGTA"; r.flag = 0
+        r.reference_id = 0; r.reference_start = i * 10; r.mapping_quality = 20; r.cigar = [(0, 5)]
+        r.query_qualities = pysam.qualitystring_to_array("<<<<<"); f.write(r)
+pysam.index(p)
+with pysam.AlignmentFile(p) as f:
+    got = [r.query_name for r in f.fetch("c1", 50, 90)]
+    cov = sum(c.n for c in f.pileup("c1", 0, 100))
+for n in os.listdir(d): os.remove(os.path.join(d, n))
+os.rmdir(d); result = (got, cov)
+""",
     "python-rapidjson": "import rapidjson; result = (rapidjson.dumps({'a': [1, 2.5, None]}), rapidjson.loads('[1,{\"b\":2}]'))",
     "PyWavelets": "import pywt, numpy as np; result = [round(float(x.sum()), 6) for x in pywt.wavedec(np.arange(64.0), 'db2')]",
     "pyzmq": """
@@ -255,6 +412,29 @@ for i in range(20): a.send(b"msg%d" % i); out.append(a.recv())
 t.join(); a.close(); b.close(); c.term(); result = out[-1]
 """,
     "RapidFuzz": "from rapidfuzz import fuzz, process, distance; result = (fuzz.ratio('this is', 'that is'), process.extractOne('appl', ['apple', 'pear'])[0], distance.Levenshtein.distance('kitten', 'sitting'))",
+    "rasterio": """
+import numpy as np, rasterio
+from rasterio.io import MemoryFile
+from rasterio.transform import from_origin
+from rasterio import features, warp
+a = np.arange(100, dtype="uint8").reshape(10, 10)
+with MemoryFile() as m:
+    with m.open(driver="GTiff", height=10, width=10, count=1, dtype="uint8", crs="EPSG:4326", transform=from_origin(0, 10, 1, 1)) as d:
+        d.write(a, 1)
+    with m.open() as d:
+        s = int(d.read(1).sum()); b = tuple(d.bounds); c = d.crs.to_epsg()
+try:
+    rasterio.open("/nowhere.tif"); e = None
+except rasterio.errors.RasterioIOError as x:
+    e = str(x)
+shapes = [v for _, v in features.shapes((a > 50).astype("uint8"))]
+result = (s, b, c, e, shapes, [round(v[0], 2) for v in warp.transform("EPSG:4326", "EPSG:3857", [12], [55])])
+""",
+    "Rtree": """
+from rtree import index
+i = index.Index(); [i.insert(k, (k, k, k + 1, k + 1), obj={'k': k}) for k in range(200)]
+result = (sorted(i.intersection((3, 3, 6, 6))), [n.object for n in i.nearest((50, 50, 50, 50), 1, objects=True)][:1], i.get_bounds())
+""",
     "safetensors": "import safetensors.numpy as s, numpy as np; result = s.load(s.save({'a': np.arange(5)}))['a'].tolist()",
     "scikit-image": """
 import numpy as np
@@ -281,6 +461,28 @@ result = (ids, p.decode(ids), p.encode("the round", out_type=str), p.get_piece_s
     "setproctitle": "import setproctitle; result = isinstance(setproctitle.getproctitle(), str)",
     "shapely": "import shapely; a = shapely.Point(0, 0).buffer(2); result = (round(a.intersection(shapely.box(0, 0, 3, 3)).area, 6), shapely.from_wkt('POINT (1 2)').x, len(shapely.STRtree([a]).query(shapely.Point(1, 1))))",
     "simplejson": "import simplejson, simplejson._speedups; result = (simplejson.dumps({'a': [1, 2.5]}), simplejson.loads('[1.5]', use_decimal=True))",
+    "soundfile": """
+import soundfile, numpy as np, io
+b = io.BytesIO(); soundfile.write(b, np.sin(np.arange(800) / 9), 8000, format="FLAC"); b.seek(0)
+a, r = soundfile.read(b)
+try:
+    soundfile.read(io.BytesIO(b"junk")); e = None
+except Exception as x:
+    e = type(x).__name__
+result = (r, a.shape, round(float(abs(a).sum()), 3), e, soundfile.__libsndfile_version__)
+""",
+    "spacy": """
+import spacy
+from spacy.matcher import Matcher, PhraseMatcher
+nlp = spacy.blank("en"); nlp.add_pipe("sentencizer")
+doc = nlp("Hello big world. The second sentence costs $5, doesn't it?")
+m = Matcher(nlp.vocab); m.add("W", [[{"LOWER": "big"}, {"IS_ALPHA": True}]])
+t = nlp.add_pipe("textcat"); t.add_label("A"); t.add_label("B")
+from spacy.training import Example
+ex = [Example.from_dict(nlp.make_doc("good one"), {"cats": {"A": 1, "B": 0}}), Example.from_dict(nlp.make_doc("bad two"), {"cats": {"A": 0, "B": 1}})]
+nlp.initialize(lambda: ex); losses = nlp.update(ex)
+result = ([x.text for x in doc], len(list(doc.sents)), [(s, e) for _, s, e in m(doc)], sorted(losses), doc.to_bytes() == doc.to_bytes())
+""",
     "statsmodels": """
 import numpy as np, statsmodels.api as sm
 rng = np.random.default_rng(0); x = rng.random((80, 2)); y = x @ [1, 2] + 3 + rng.random(80) * 0.01
