@@ -6,9 +6,11 @@
  */
 #include "binding/loader/needed.h"
 
+#include <dlfcn.h>
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <link.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -187,6 +189,43 @@ find_in_cache(const char *name, library *found, char reason[SIPY_MAX_REASON])
     return result;
 }
 
+/* The folders of LD_LIBRARY_PATH, as the dynamic linker read it when the process began: what
+ * scripts have made of the environment since is nothing to it, and may be changing. -> between
+ * ":", to be freed with si_free | NULL with a cause in reason */
+static char *
+environment_folders(char reason[SIPY_MAX_REASON])
+{
+    Dl_serinfo sizes;
+    Dl_serinfo *all = NULL;
+    char *folders = NULL;
+    size_t length = 0;
+    void *program = dlopen(NULL, RTLD_LAZY);
+    if (program != NULL && dlinfo(program, RTLD_DI_SERINFOSIZE, &sizes) == 0) {
+        all = si_calloc(sizes.dls_size);
+        folders = si_calloc(sizes.dls_size);
+    }
+    if (all != NULL && folders != NULL) {
+        *all = sizes;
+        unsigned count = dlinfo(program, RTLD_DI_SERINFO, all) == 0 ? all->dls_cnt : 0;
+        for (unsigned i = 0; i < count; i++) {
+            if (all->dls_serpath[i].dls_flags & LA_SER_LIBPATH) {
+                length += (size_t)snprintf(folders + length, sizes.dls_size - length,
+                                           "%s:", all->dls_serpath[i].dls_name);
+            }
+        }
+    }
+    else {
+        no_memory(reason);
+        si_free(folders);
+        folders = NULL;
+    }
+    si_free(all);
+    if (program != NULL) {
+        dlclose(program);
+    }
+    return folders;
+}
+
 /* In the folders that the library with that image names, and the environment. */
 static search
 find_in_paths(const si_elf_image *image, const char *origin, const char *name,
@@ -197,8 +236,9 @@ find_in_paths(const si_elf_image *image, const char *origin, const char *name,
     cursor = 0;
     const char *rpath =
         runpath == NULL ? si_elf_next_string(image, DT_RPATH, &cursor) : NULL;
-    const char *paths[3] = {rpath, getenv("LD_LIBRARY_PATH"), runpath};
-    search result = ABSENT;
+    char *environment = environment_folders(reason);
+    const char *paths[3] = {rpath, environment, runpath};
+    search result = environment != NULL ? ABSENT : UNCLEAR;
     for (int i = 0; i < 3 && result == ABSENT; i++) {
         if (paths[i] != NULL) {
             char *folders = si_elf_expand_origin(paths[i], origin);
@@ -208,6 +248,7 @@ find_in_paths(const si_elf_image *image, const char *origin, const char *name,
             si_free(folders);
         }
     }
+    si_free(environment);
     return result;
 }
 

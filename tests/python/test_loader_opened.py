@@ -185,6 +185,21 @@ def test_what_it_needs_is_found_beside_it(script, library):
     assert in_two(script, opened, path, needed) == ["1 2"] * 2
 
 
+def test_a_changed_search_path_is_nothing_to_the_dynamic_linker(script, library):
+    """LD_LIBRARY_PATH counts as it was when the process began; ours is found as it is."""
+    decoy = library("decoy")
+    needed = library("package/libs")
+    options = [f"-L{needed.parent}", "-lcounter", "-Wl,-rpath,$ORIGIN/libs"]
+    path = library("package", NEEDS_COUNTER, *options, name="libtop.so")
+    opened = """
+    import ctypes, os
+    os.environ["LD_LIBRARY_PATH"] = os.path.dirname(args[2])
+    print(ctypes.CDLL(args[0]).count_there(), ctypes.CDLL(args[1]).count(),
+          ctypes.CDLL(args[2]).count())
+    """
+    assert in_two(script, opened, path, needed, decoy) == ["1 2 1"] * 2
+
+
 def test_rtld_global(script, library):
     """Those opened later find its symbols, whatever they are linked to."""
     first = library("package")
