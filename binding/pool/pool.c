@@ -188,7 +188,7 @@ list_worker(sipy_pool *pool, sipy_worker *worker)
         worker->next = pool->workers;
         pool->workers = worker;
         si_store_release(&pool->alive, si_load_relaxed(&pool->alive) + 1);
-        si_store_relaxed(&worker->leaving, si_load_relaxed(&pool->brief));
+        si_store_relaxed(&worker->leaving, pool->spare_cpu && si_load_relaxed(&pool->brief));
         (void)si_add_seq_cst(&pool->leaving, si_load_relaxed(&worker->leaving));
         (void)si_add_seq_cst(&pool->idle, 1);
     }

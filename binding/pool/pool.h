@@ -106,6 +106,7 @@ struct sipy_pool {
     si_atomic_u32 max_alive; /* with those that are made ready to follow others */
     si_atomic_u32 leaving;   /* of the alive ones those that soon end; written under mu */
     si_atomic_u32 brief;     /* 1: the last one to end ran for less than it took to start */
+    bool spare_cpu;          /* there are more processors than max_workers */
     si_atomic_u64 jobs;      /* numbers the jobs */
     si_atomic_u32 broken;    /* 1: failure and text below are set, for good */
     si_atomic_u32 no_starts; /* 1: no worker starts, no job is begun or tried again */

@@ -115,6 +115,7 @@ pool_open(PyObject *op, PyObject *args)
     if (max_tasks != 0) { /* each worker may have a follower, which waits for its place */
         si_store_relaxed(&pool->max_alive, 2 * (uint64_t)max_workers);
         pool->queue.most = max_workers;
+        pool->spare_cpu = max_workers < (unsigned int)si_cpu_count();
     }
     pool->max_tasks = max_tasks;
     pool->idle_ns = idle_ns;

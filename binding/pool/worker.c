@@ -217,10 +217,15 @@ wait_for_work(sipy_worker *worker)
 }
 
 /* Whether the tasks that it may run, from one that it has just taken on, are likely to be
- * over before another worker would be ready. */
+ * over before another worker would be ready, and that may as well start now: where workers
+ * do little but start and end, and keep all processors busy by it, it would only disturb. */
 static bool
 ends_soon(const sipy_worker *worker)
 {
+    const sipy_pool *pool = worker->pool;
+    if (!pool->spare_cpu && si_load_relaxed(&pool->brief) != 0) {
+        return false;
+    }
     uint64_t tasks = si_load_relaxed(&worker->tasks);
     uint64_t busy_ns = si_load_relaxed(&worker->busy_ns);
     return worker->left == 1 ||
