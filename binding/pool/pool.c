@@ -188,8 +188,9 @@ list_worker(sipy_pool *pool, sipy_worker *worker)
         worker->next = pool->workers;
         pool->workers = worker;
         si_store_release(&pool->alive, si_load_relaxed(&pool->alive) + 1);
-        si_store_relaxed(&worker->leaving, pool->spare_cpu && si_load_relaxed(&pool->brief));
-        (void)si_add_seq_cst(&pool->leaving, si_load_relaxed(&worker->leaving));
+        bool leaving = pool->spare_cpu && si_load_relaxed(&pool->brief) != 0;
+        si_store_relaxed(&worker->leaving, leaving);
+        (void)si_add_seq_cst(&pool->leaving, leaving);
         (void)si_add_seq_cst(&pool->idle, 1);
     }
     si_mutex_unlock(&pool->mu);

@@ -218,7 +218,8 @@ wait_for_work(sipy_worker *worker)
 
 /* Whether the tasks that it may run, from one that it has just taken on, are likely to be
  * over before another worker would be ready, and that may as well start now: where workers
- * do little but start and end, and keep all processors busy by it, it would only disturb. */
+ * do little but start and end, and keep all processors busy by it, it would only
+ * disturb. */
 static bool
 ends_soon(const sipy_worker *worker)
 {
