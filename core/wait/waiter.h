@@ -34,7 +34,7 @@ typedef struct si_waiter {
     si_atomic_u32 word;     /* a si_waiter_state */
     struct si_waiter *next; /* for whoever lists it; guarded by that list's lock */
     struct si_waiter *prev;
-    struct si_waiter *also; /* for a second list, under a lock of its own */
+    struct si_waiter *also;   /* for a second list, under a lock of its own */
     si_atomic_u32 *elsewhere; /* the word that its thread sleeps on instead, or NULL */
     uint32_t mark;            /* the bit there that tells it to look at its own word */
 } si_waiter;
