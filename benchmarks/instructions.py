@@ -7,8 +7,8 @@ the environment variable VALGRIND says. Each case runs twice under callgrind, wi
 and with many loops: the difference is what the loops cost, whatever the interpreter's
 start took. The stored counts are per CPython build: another compiler, another count.
 
-Exit status: 0 if no count is more than TOLERANCE above the stored one, 1 if one is, 2 if
-nothing could be compared (no valgrind, nothing stored for this CPython).
+Exit status: 0 if no count is more than TOLERANCE above the stored one, 1 if one is, 2
+if nothing could be compared (no valgrind, nothing stored for this CPython).
 """
 
 from __future__ import annotations
