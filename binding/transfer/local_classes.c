@@ -506,7 +506,7 @@ fill_class(sipy_decoder *d, PyObject *type, int flags, Py_ssize_t attributes)
         Py_XDECREF(done);
         Py_XDECREF(abc);
     }
-    return failed;
+    return failed ? -1 : 0;
 }
 
 PyObject *

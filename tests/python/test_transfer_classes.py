@@ -115,6 +115,20 @@ CASES = {
         pointer = ctypes.POINTER(ctypes.c_int)
         assert call(lambda cls: cls is ctypes.POINTER(ctypes.c_int), pointer)
         """,
+    "an attribute that cannot be built": """
+        def fail(): raise LookupError("not here")
+        class Hostile:
+            def __reduce__(self): return fail, ()
+        class Holder:
+            before, thing, after = 1, Hostile(), 2
+        for _ in range(2):
+            try:
+                call(same, Holder)
+            except subinterpreters.NotShareableError as error:
+                assert "LookupError: not here" in str(error), error
+            else:
+                raise AssertionError
+        """,
     "what cannot be made again": """
         class Wants:
             def __init_subclass__(cls, *, name): cls.name = name
