@@ -5,7 +5,7 @@ import pytest
 COMMON = """
     import os, signal, subinterpreters, sys, threading, time
     interp = subinterpreters.create()
-    interp.exec('import os, time')
+    interp.exec('import os, subinterpreters, time')
     started_r, started_w = os.pipe()
     sent = None
 
@@ -94,8 +94,8 @@ def test_signal_that_another_thread_gets(script, use):
     "source",
     [
         "time.sleep(60)",
-        "import subinterpreters; subinterpreters.create_queue().get()",
-        "import subinterpreters; subinterpreters.create_queue().get(timeout=60)",
+        "subinterpreters.create_queue().get()",
+        "subinterpreters.create_queue().get(timeout=60)",
         "sum(1 for _ in iter(int, 1))",
         "while True:\n  try:\n    pass\n  finally:\n    pass",
     ],
