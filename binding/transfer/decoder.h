@@ -248,4 +248,8 @@ dec_size(sipy_decoder *d, size_t unit, Py_ssize_t *out)
     return 0;
 }
 
+/* Sets the state of obj as `object` does, past what its class says. -> 0 | -1 */
+int
+sipy__set_plain_state(sipy_decoder *d, PyObject *obj, PyObject *state);
+
 #endif /* SIPY_TRANSFER_DECODER_H */

@@ -29,16 +29,6 @@ attributes_without(PyObject *obj, const char *const *made_anew)
     return all;
 }
 
-/* dict[name], borrowed. NULL: it has none, or with an exception. */
-static PyObject *
-item(PyObject *dict, const char *name)
-{
-    PyObject *key = PyUnicode_InternFromString(name);
-    PyObject *value = key == NULL ? NULL : PyDict_GetItemWithError(dict, key);
-    Py_XDECREF(key);
-    return value;
-}
-
 /* ---- lru_cache ---- */
 
 static const char *const cached_anew[] = {"cache_parameters", "__annotations__",
@@ -65,8 +55,8 @@ cached_call(PyObject *obj)
         PyErr_SetString(PyExc_TypeError, "its cache_parameters() are no dict");
         all = false;
     }
-    PyObject *maxsize = all ? item(got[3], "maxsize") : NULL;
-    PyObject *typed = all ? item(got[3], "typed") : NULL;
+    PyObject *maxsize = all ? sipy__dict_item(got[3], "maxsize") : NULL;
+    PyObject *typed = all ? sipy__dict_item(got[3], "typed") : NULL;
     if (maxsize != NULL && typed != NULL) {
         kwargs = Py_BuildValue("{sO}", "typed", typed);
         args = PyTuple_Pack(1, got[2]);
@@ -156,11 +146,11 @@ sipy__registry_of(PyFunctionObject *func)
 {
     PyCodeObject *code = (PyCodeObject *)func->func_code;
     if (!is_str(code->co_qualname, "singledispatch.<locals>.wrapper") ||
-        !is_str(item(func->func_globals, "__name__"), "functools") ||
+        !is_str(sipy__dict_item(func->func_globals, "__name__"), "functools") ||
         func->func_dict == NULL) {
         return NULL;
     }
-    PyObject *give = item(func->func_dict, "register");
+    PyObject *give = sipy__dict_item(func->func_dict, "register");
     if (give == NULL || !PyFunction_Check(give) || PyFunction_GET_CLOSURE(give) == NULL) {
         return NULL;
     }

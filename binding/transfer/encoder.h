@@ -209,6 +209,10 @@ sipy__enc_reference(sipy_encoder *e, PyObject *obj, PyObject *module, PyObject *
 PyObject *
 sipy__from_module(const char *module, const char *name);
 
+/* dict[name], borrowed. NULL: it has none, or with an exception. */
+PyObject *
+sipy__dict_item(PyObject *dict, const char *name);
+
 /* A bound method. */
 int
 sipy__enc_method(sipy_encoder *e, PyObject *obj);
@@ -222,6 +226,9 @@ int
 sipy__enc_function(sipy_encoder *e, PyObject *func);
 int
 sipy__enc_local_class(sipy_encoder *e, PyTypeObject *type);
+/* A member of the enum whose description is being written. -> 1 written | 0 it is none | -1 */
+int
+sipy__enc_own_member(sipy_encoder *e, PyObject *obj);
 /* A type variable, NewType or type alias by value; memo: see sipy__enc_memo_late.
  * -> 1 written | 0 it is none of these | -1 */
 int

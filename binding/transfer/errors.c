@@ -256,6 +256,53 @@ is_lenient(const sipy_encoder *e)
     return e->trying > 0 || (e->flags & SIPY_FAILED) != 0;
 }
 
+/* What the slots of obj hold, added to a copy of state (a dict, or None). -> dict | NULL */
+static PyObject *
+with_slots(sipy_transfer *t, PyObject *obj, PyObject *state)
+{
+    PyObject *names = sipy__need_pickling(t) < 0
+                          ? NULL
+                          : PyObject_CallOneArg(t->o_slotnames, (PyObject *)Py_TYPE(obj));
+    PyObject *fast = names == NULL ? NULL : PySequence_Tuple(names);
+    PyObject *all = fast == NULL          ? NULL
+                    : PyDict_Check(state) ? PyDict_Copy(state)
+                                          : PyDict_New();
+    for (Py_ssize_t i = 0; all != NULL && i < PyTuple_GET_SIZE(fast); i++) {
+        PyObject *name = PyTuple_GET_ITEM(fast, i), *value;
+        if (sipy_compat_get_optional(obj, name, &value) < 0 ||
+            (value != NULL && PyDict_SetItem(all, name, value) < 0)) {
+            Py_CLEAR(all);
+        }
+        Py_XDECREF(value);
+    }
+    Py_XDECREF(fast);
+    Py_XDECREF(names);
+    return all;
+}
+
+/* BaseException's __reduce__ knows nothing of slots, which an __init__ would fill. Steals
+ * reduced, if that is of it and base the class in C below. -> tuple | NULL */
+static PyObject *
+add_slots(sipy_encoder *e, PyObject *obj, PyTypeObject *base, PyObject *reduced)
+{
+    PyTypeObject *type = Py_TYPE(obj);
+    PyObject *name = e->t->n___setstate__;
+    PyObject *state =
+        PyTuple_GET_SIZE(reduced) > 2 ? PyTuple_GET_ITEM(reduced, 2) : Py_None;
+    if (type->tp_basicsize == base->tp_basicsize || PyTuple_GET_SIZE(reduced) < 2 ||
+        (state != Py_None && !PyDict_Check(state)) ||
+        _PyType_Lookup(type, name) != _PyType_Lookup(base, name)) {
+        return reduced;
+    }
+    PyObject *all = with_slots(e->t, obj, state);
+    PyObject *more = all == NULL ? NULL
+                                 : PyTuple_Pack(3, PyTuple_GET_ITEM(reduced, 0),
+                                                PyTuple_GET_ITEM(reduced, 1), all);
+    Py_XDECREF(all);
+    Py_DECREF(reduced);
+    return more;
+}
+
 static int
 write_exception(sipy_encoder *e, PyObject *obj, bool memo)
 {
@@ -265,11 +312,15 @@ write_exception(sipy_encoder *e, PyObject *obj, bool memo)
         base = base->tp_base;
     }
     unsigned parts = REDUCE_ERROR;
-    if (type->tp_init != base->tp_init && _PyType_Lookup(type, e->t->n___reduce__) ==
-                                              _PyType_Lookup(base, e->t->n___reduce__)) {
+    bool usual = _PyType_Lookup(type, e->t->n___reduce__) ==
+                 _PyType_Lookup(base, e->t->n___reduce__);
+    if (usual && type->tp_init != base->tp_init) {
         parts |= REDUCE_NO_INIT;
     }
     PyObject *reduced = PyObject_CallMethodNoArgs(obj, e->t->n___reduce__);
+    if (usual && reduced != NULL && PyTuple_Check(reduced)) {
+        reduced = add_slots(e, obj, base, reduced);
+    }
     if (reduced == NULL) {
         return -1;
     }

@@ -351,4 +351,23 @@ sipy__namespace(sipy_transfer *t, PyObject *interp_id, PyObject *name, uint64_t 
 PyObject *
 sipy__binding(sipy_encoder *e, PyObject *space, PyObject *name, PyObject *value);
 
+/* ---- enums.c ---- */
+
+/* Whether the class of type is the one of that name, or has it as a base. */
+bool
+sipy__has_metaclass(PyTypeObject *type, const char *module, const char *name);
+
+/* Whether an attribute of an enum tells of its members: it is set before anything that may
+ * look them up. */
+bool
+sipy__is_enum_table(const char *name, PyObject *value);
+
+/* What members get once all of them are made: a list of (member, state). -> list | NULL */
+PyObject *
+sipy__enum_states(sipy_transfer *t, PyTypeObject *type);
+
+/* Sets it. -> 0 | -1 */
+int
+sipy__set_states(sipy_decoder *d, PyObject *states);
+
 #endif /* SIPY_TRANSFER_FUNCTIONS_H */

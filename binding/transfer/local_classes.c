@@ -2,10 +2,12 @@
  *
  * The description of a class, in this order: flags, interpreter, module, name,
  * qualified name, number of attributes | bases | metaclass, or which base has the same |
- * what it must be made with (slots, or the members of an enum) | names and values of all its other attributes. The
+ * what it must be made with (slots) | names and values of all its other attributes. The
  * receiver makes it from the first four and makes it known by its id, so that its methods
  * may refer to it; then it sets each of the rest before it reads the next, which may be made
  * by way of it (a bound method, say).
+ * The members of an enum are attributes too, made without its `__new__` and `__init__`: what
+ * those did is in their attributes.
  * At home the id leads back to the class itself, so instances that return are its own.
  */
 #include "binding/transfer/functions.h"
@@ -14,21 +16,18 @@
 #define FORMAT_STRING 4 /* annotationlib.Format.STRING */
 
 typedef enum class_flag {
-    CLASS_ENUM = 1,
-    CLASS_ABSTRACT = 2, /* made by ABCMeta */
+    CLASS_ABSTRACT = 1, /* made by ABCMeta */
 } class_flag;
 
 /* ---- writing ---- */
 
-/* Attributes that the interpreter makes for each class anew. */
+/* Attributes that the interpreter makes for each class anew, or that it is made with. */
 static bool
 is_made_anew(const char *name)
 {
-    static const char *const names[] = {"__module__",          "__qualname__",
-                                        "__slots__",           "_abc_impl",
-                                        "__abstractmethods__", "__annotate__",
-                                        "__annotate_func__",   "__annotations_cache__",
-                                        "__classdictcell__",   NULL};
+    static const char *const names[] = {
+        "__module__",        "__qualname__",          "_abc_impl",         "__annotate__",
+        "__annotate_func__", "__annotations_cache__", "__classdictcell__", NULL};
     for (int i = 0; names[i] != NULL; i++) {
         if (strcmp(names[i], name) == 0) {
             return true;
@@ -37,38 +36,19 @@ is_made_anew(const char *name)
     return false;
 }
 
-/* The function in a method or property, or value itself. Borrowed by way of value. */
-static PyObject *
-function_in(PyObject *value)
+static bool
+is_slot(PyTypeObject *type, PyObject *value)
 {
-    const char *attr =
-        Py_IS_TYPE(value, &PyStaticMethod_Type) || Py_IS_TYPE(value, &PyClassMethod_Type)
-            ? "__func__"
-        : Py_IS_TYPE(value, &PyProperty_Type) ? "fget"
-                                              : NULL;
-    PyObject *func = attr == NULL ? NULL : sipy_compat_attr(value, attr);
-    PyErr_Clear();
-    Py_XDECREF(func);
-    return func == NULL ? value : func;
+    return Py_IS_TYPE(value, &PyMemberDescr_Type) && PyDescr_TYPE(value) == type;
 }
 
-/* Of an enum, only what its author wrote: the rest is made with its members. */
+/* Whether type.__new__ makes it of the slots; `__dict__` and `__weakref__` may be those of a
+ * class that this one is a copy of. */
 static bool
-is_enum_machinery(PyObject *members, PyObject *name, const char *text, PyObject *value)
+is_made_of_slots(PyTypeObject *type, PyObject *name, PyObject *value)
 {
-    if (PyDict_Contains(members, name) == 1) {
-        return true;
-    }
-    if (text[0] != '_' || text[strlen(text) - 1] != '_') {
-        return false;
-    }
-    value = function_in(value);
-    if (!PyFunction_Check(value)) {
-        return strcmp(text, "__doc__") != 0;
-    }
-    PyObject *module = PyFunction_GET_MODULE(value);
-    return strcmp(text, "__new__") == 0 || module == NULL || !PyUnicode_Check(module) ||
-           PyUnicode_CompareWithASCIIString(module, "enum") == 0;
+    return (is_slot(type, value) || Py_IS_TYPE(value, &PyGetSetDescr_Type)) &&
+           PyUnicode_Compare(name, PyDescr_NAME(value)) == 0;
 }
 
 /* -> new reference: the annotations as text, of a class that has annotations which cannot be
@@ -94,7 +74,7 @@ annotations_as_text(PyTypeObject *type)
 static int
 add_annotations(PyTypeObject *type, PyObject *dict, PyObject *attributes)
 {
-    PyObject *make = PyDict_GetItemString(dict, "__annotate_func__");
+    PyObject *make = sipy__dict_item(dict, "__annotate_func__");
     if (make == NULL || make == Py_None) {
         return 0;
     }
@@ -121,38 +101,64 @@ is_made_by_metaclass(PyTypeObject *type, PyObject *value)
 static int
 put_last(PyObject *attributes, const char *name)
 {
-    PyObject *value = Py_XNewRef(PyDict_GetItemString(attributes, name));
+    PyObject *value = Py_XNewRef(sipy__dict_item(attributes, name));
     int failed = value != NULL && (PyDict_DelItemString(attributes, name) < 0 ||
                                    PyDict_SetItemString(attributes, name, value) < 0);
     Py_XDECREF(value);
     return failed ? -1 : 0;
 }
 
+/* What `__slots__` says, if that can be said again; or the slots that were made. */
+static PyObject *
+told_slots(PyObject *said, PyObject *with)
+{
+    bool again = PyUnicode_CheckExact(said) || PyTuple_CheckExact(said) ||
+                 PyList_CheckExact(said) || PyDict_CheckExact(said);
+    return again ? said : sipy__dict_item(with, "__slots__");
+}
+
+/* Adds those attributes of all to some that are set once the class exists; tables: none
+ * but, or all but, the tables of an enum. -> 0 | -1 */
+static int
+add_some(PyTypeObject *type, PyObject *all, PyObject *with, PyObject *some, bool tables)
+{
+    PyObject *key, *value;
+    Py_ssize_t pos = 0;
+    bool enums = sipy__has_metaclass(type, "enum", "EnumType");
+    int failed = 0;
+    while (!failed && PyDict_Next(all, &pos, &key, &value)) {
+        if (!PyUnicode_Check(key)) {
+            PyErr_Format(PyExc_TypeError, "its attribute %R has a name that is no str",
+                         key);
+            return -1;
+        }
+        PyObject *name = PyUnicode_FromObject(key); /* an exact one, of a subclass */
+        const char *text = name == NULL ? NULL : PyUnicode_AsUTF8(name);
+        if (text == NULL) {
+            failed = 1;
+        }
+        else if (!is_made_anew(text) && !is_made_by_metaclass(type, value) &&
+                 !is_made_of_slots(type, name, value) &&
+                 tables == (enums && sipy__is_enum_table(text, value))) {
+            bool slots = strcmp(text, "__slots__") == 0;
+            value = slots ? told_slots(value, with) : value;
+            failed = value != NULL && PyDict_SetItem(some, name, value) < 0;
+        }
+        Py_XDECREF(name);
+    }
+    return failed ? -1 : 0;
+}
+
 /* The attributes that are set once the class exists. */
 static PyObject *
-attributes_of(PyTypeObject *type, PyObject *members)
+attributes_of(PyTypeObject *type, PyObject *with)
 {
     PyObject *all = PyType_GetDict(type);
     PyObject *some = all == NULL ? NULL : PyDict_New();
-    PyObject *name, *value;
-    Py_ssize_t pos = 0;
-    while (some != NULL && PyDict_Next(all, &pos, &name, &value)) {
-        const char *text = PyUnicode_Check(name) ? PyUnicode_AsUTF8(name) : NULL;
-        if (text == NULL) {
-            Py_CLEAR(some);
-            break;
-        }
-        if (is_made_anew(text) || Py_IS_TYPE(value, &PyMemberDescr_Type) ||
-            Py_IS_TYPE(value, &PyGetSetDescr_Type) || is_made_by_metaclass(type, value) ||
-            (members != NULL && is_enum_machinery(members, name, text, value))) {
-            continue;
-        }
-        if (PyDict_SetItem(some, name, value) < 0) {
-            Py_CLEAR(some);
-        }
-    }
     if (some != NULL &&
-        ((members == NULL && add_annotations(type, all, some) != 0) ||
+        (add_some(type, all, with, some, true) < 0 ||
+         add_some(type, all, with, some, false) < 0 ||
+         add_annotations(type, all, some) != 0 ||
          (!sipy__is_python_metaclass(Py_TYPE(type)) && put_last(some, "_fields_") < 0))) {
         Py_CLEAR(some);
     }
@@ -160,64 +166,49 @@ attributes_of(PyTypeObject *type, PyObject *members)
     return some;
 }
 
-/* name -> value of all members of an enum, aliases included. */
+/* The slots that the class has: what it said of them once may have changed since.
+ * -> tuple | NULL */
 static PyObject *
-enum_members(PyTypeObject *type)
+slots_of(PyTypeObject *type, PyObject *dict)
 {
-    PyObject *view = sipy_compat_attr((PyObject *)type, "__members__");
-    PyObject *pairs = view == NULL ? NULL : PyMapping_Items(view);
-    PyObject *members = pairs == NULL ? NULL : PyDict_New();
-    for (Py_ssize_t i = 0; members != NULL && i < PyList_GET_SIZE(pairs); i++) {
-        PyObject *pair = PyList_GET_ITEM(pairs, i);
-        PyObject *value = sipy_compat_attr(PyTuple_GET_ITEM(pair, 1), "_value_");
-        if (value == NULL ||
-            PyDict_SetItem(members, PyTuple_GET_ITEM(pair, 0), value) < 0) {
-            Py_CLEAR(members);
-        }
-        Py_XDECREF(value);
-    }
-    Py_XDECREF(pairs);
-    Py_XDECREF(view);
-    return members;
-}
-
-static bool
-has_base(PyTypeObject *type, const char *module, const char *name)
-{
-    PyObject *mro = type->tp_mro;
-    for (Py_ssize_t i = 0; mro != NULL && i < PyTuple_GET_SIZE(mro); i++) {
-        PyTypeObject *base = (PyTypeObject *)PyTuple_GET_ITEM(mro, i);
-        if (strcmp(base->tp_name, name) == 0) {
-            PyObject *from = sipy_compat_attr((PyObject *)base, "__module__");
-            bool same = from != NULL && PyUnicode_Check(from) &&
-                        PyUnicode_CompareWithASCIIString(from, module) == 0;
-            Py_XDECREF(from);
-            PyErr_Clear();
-            if (same) {
-                return true;
-            }
+    PyObject *names = PyList_New(0), *key, *value, *tuple = NULL;
+    PyTypeObject *base = type->tp_base;
+    Py_ssize_t pos = 0;
+    int failed = names == NULL;
+    while (!failed && PyDict_Next(dict, &pos, &key, &value)) {
+        if (is_slot(type, value)) {
+            int there = PySequence_Contains(names, PyDescr_NAME(value));
+            failed = there < 0 || (!there && PyList_Append(names, PyDescr_NAME(value)) < 0);
         }
     }
-    return false;
+    const char *const more[2] = {
+        base->tp_dictoffset == 0 && type->tp_dictoffset != 0 ? "__dict__" : NULL,
+        base->tp_weaklistoffset == 0 && type->tp_weaklistoffset != 0 ? "__weakref__" : NULL,
+    };
+    for (int i = 0; !failed && i < 2; i++) {
+        PyObject *name = more[i] == NULL ? NULL : PyUnicode_FromString(more[i]);
+        failed = more[i] != NULL && (name == NULL || PyList_Append(names, name) < 0);
+        Py_XDECREF(name);
+    }
+    if (!failed) {
+        tuple = PyList_AsTuple(names);
+    }
+    Py_XDECREF(names);
+    return tuple;
 }
 
 /* What the class must be made with. */
 static PyObject *
-skeleton_of(sipy_transfer *t, PyTypeObject *type, PyObject *members)
+skeleton_of(sipy_transfer *t, PyTypeObject *type)
 {
-    if (members != NULL) {
-        return Py_NewRef(members);
-    }
     PyObject *dict = PyType_GetDict(type);
     PyObject *with = dict == NULL ? NULL : PyDict_New();
-    PyObject *slots = with == NULL ? NULL : PyDict_GetItemWithError(dict, t->n___slots__);
-    if (slots != NULL) {
-        PyObject *listed =
-            PyUnicode_Check(slots) ? PyTuple_Pack(1, slots) : PySequence_Tuple(slots);
-        if (listed == NULL || PyDict_SetItem(with, t->n___slots__, listed) < 0) {
+    if (with != NULL && PyDict_Contains(dict, t->n___slots__) == 1) {
+        PyObject *slots = slots_of(type, dict);
+        if (slots == NULL || PyDict_SetItem(with, t->n___slots__, slots) < 0) {
             Py_CLEAR(with);
         }
-        Py_XDECREF(listed);
+        Py_XDECREF(slots);
     }
     /* typing.Generic refuses subclasses without; the true ones come later, as they may
      * lead back to the class. */
@@ -231,7 +222,7 @@ skeleton_of(sipy_transfer *t, PyTypeObject *type, PyObject *members)
 
 /* -> 0 | -1 */
 static int
-write_attributes(sipy_encoder *e, PyObject *attributes)
+write_attributes(sipy_encoder *e, PyTypeObject *type, PyObject *attributes)
 {
     PyObject *name, *value;
     Py_ssize_t pos = 0;
@@ -239,6 +230,13 @@ write_attributes(sipy_encoder *e, PyObject *attributes)
     while (!failed && PyDict_Next(attributes, &pos, &name, &value)) {
         failed = sipy__encode_value(e, name) < 0 ||
                  sipy__enc_described(e, value, "attribute", name) < 0;
+        if (!failed && PyUnicode_CompareWithASCIIString(name, "_member_map_") == 0 &&
+            sipy__has_metaclass(type, "enum", "EnumType")) {
+            PyObject *states = sipy__enum_states(e->t, type);
+            failed = states == NULL || sipy__encode_value(e, Py_None) < 0 ||
+                     sipy__enc_described(e, states, "members", NULL) < 0;
+            Py_XDECREF(states);
+        }
     }
     return failed ? -1 : 0;
 }
@@ -263,37 +261,39 @@ write_metaclass(sipy_encoder *e, PyTypeObject *type)
     return failed ? -1 : 0;
 }
 
+/* The module that the class is said to be of: anything. */
+static PyObject *
+module_of(sipy_transfer *t, PyTypeObject *type)
+{
+    PyObject *dict = PyType_GetDict(type);
+    PyObject *module =
+        dict == NULL ? NULL : Py_XNewRef(PyDict_GetItemWithError(dict, t->n___module__));
+    Py_XDECREF(dict);
+    return module != NULL || PyErr_Occurred()
+               ? module
+               : PyObject_GetAttr((PyObject *)type, t->n___module__);
+}
+
 static int
 write_class(sipy_encoder *e, PyTypeObject *type)
 {
     sipy_transfer *t = e->t;
-    PyObject *self = (PyObject *)type;
-    int flags = 0;
-    PyObject *members = NULL, *with = NULL, *attributes = NULL, *head = NULL;
-    PyObject *module = PyObject_GetAttr(self, t->n___module__);
+    int flags = sipy__has_metaclass(type, "abc", "ABCMeta") ? CLASS_ABSTRACT : 0;
+    PyObject *module = module_of(t, type), *head = NULL;
     PyObject *qualname = PyType_GetQualName(type), *name = PyType_GetName(type);
-    if (has_base(Py_TYPE(type), "enum", "EnumType")) {
-        flags |= CLASS_ENUM;
-        members = enum_members(type);
-    }
-    else if (has_base(Py_TYPE(type), "abc", "ABCMeta")) {
-        flags |= CLASS_ABSTRACT;
-    }
-    if (!PyErr_Occurred()) {
-        with = skeleton_of(t, type, members);
-        attributes = with == NULL ? NULL : attributes_of(type, members);
-    }
+    PyObject *with = PyErr_Occurred() ? NULL : skeleton_of(t, type);
+    PyObject *attributes = with == NULL ? NULL : attributes_of(type, with);
     int failed = -1;
-    if (attributes != NULL && qualname != NULL && name != NULL && module != NULL) {
+    if (attributes != NULL) {
         head = Py_BuildValue("iLOOOn", flags, (long long)t->hooks.interp_id, module, name,
                              qualname, PyDict_GET_SIZE(attributes));
-        failed = head == NULL || sipy__encode_value(e, head) < 0 ||
+        failed = head == NULL ||
+                 sipy__enc_described(e, head, "attribute", t->n___module__) < 0 ||
                  sipy__enc_described(e, type->tp_bases, "bases", NULL) < 0 ||
                  write_metaclass(e, type) < 0 ||
                  sipy__enc_described(e, with, "attributes", NULL) < 0 ||
-                 write_attributes(e, attributes) < 0;
+                 write_attributes(e, type, attributes) < 0;
     }
-    Py_XDECREF(members);
     Py_XDECREF(with);
     Py_XDECREF(attributes);
     Py_XDECREF(head);
@@ -364,25 +364,6 @@ sipy__enc_local_class(sipy_encoder *e, PyTypeObject *type)
 
 /* ---- reading ---- */
 
-/* An enum: its members go through the namespace that its metaclass prepares. */
-static PyObject *
-make_enum(PyObject *meta, PyObject *name, PyObject *bases, PyObject *members)
-{
-    PyObject *space = PyObject_CallMethod(meta, "__prepare__", "OO", name, bases);
-    PyObject *key, *value;
-    Py_ssize_t pos = 0;
-    while (space != NULL && PyDict_Next(members, &pos, &key, &value)) {
-        if (PyObject_SetItem(space, key, value) < 0) {
-            Py_CLEAR(space);
-        }
-    }
-    PyObject *type = space == NULL ? NULL
-                                   : PyObject_CallMethod(meta, "__new__", "OOOO", meta,
-                                                         name, bases, space);
-    Py_XDECREF(space);
-    return type;
-}
-
 /* As `type` makes it, without the Python code of its metaclass, which would expect the body
  * that the class was written with, arguments, and a caller: what it did then is in the
  * attributes that come later. */
@@ -436,22 +417,15 @@ make_class(sipy_decoder *d, int *flags, Py_ssize_t *attributes)
     else if (!PyTuple_CheckExact(bases) || !PyDict_CheckExact(with)) {
         sipy__damaged(d);
     }
-    else if (PyArg_ParseTuple(head, "iOUUUn", flags, &interp_id, &module, &name, &qualname,
-                              attributes)) {
-        if (*flags & CLASS_ENUM) {
-            type = make_enum(meta, name, bases, with);
-        }
-        else if (PyDict_SetItem(with, d->t->n___module__, module) == 0) {
-            type = sipy__is_python_metaclass((PyTypeObject *)meta)
-                       ? make_as_type(meta, name, bases, with, *flags)
-                       : PyObject_CallFunctionObjArgs(meta, name, bases, with, NULL);
-        }
-        if (type != NULL && (!PyType_Check(type) ||
-                             PyObject_SetAttr(type, d->t->n___module__, module) < 0 ||
-                             PyObject_SetAttr(type, d->t->n___qualname__, qualname) < 0)) {
+    else if (PyArg_ParseTuple(head, "iOOUUn", flags, &interp_id, &module, &name, &qualname,
+                              attributes) &&
+             PyDict_SetItem(with, d->t->n___module__, module) == 0 &&
+             PyDict_SetItem(with, d->t->n___qualname__, qualname) == 0) {
+        type = sipy__is_python_metaclass((PyTypeObject *)meta)
+                   ? make_as_type(meta, name, bases, with, *flags)
+                   : PyObject_CallFunctionObjArgs(meta, name, bases, with, NULL);
+        if (type != NULL && !PyType_Check(type)) {
             Py_CLEAR(type);
-        }
-        if (type == NULL && !PyErr_Occurred()) {
             sipy__damaged(d);
         }
     }
@@ -460,6 +434,27 @@ make_class(sipy_decoder *d, int *flags, Py_ssize_t *attributes)
     Py_XDECREF(bases);
     Py_XDECREF(with);
     return type;
+}
+
+/* By what `type` itself has under that name, whatever the metaclass has. */
+static int
+set_by_type(PyTypeObject *type, PyObject *name, PyObject *value)
+{
+    PyObject *own = _PyType_Lookup(&PyType_Type, name);
+    return own == NULL || Py_TYPE(own)->tp_descr_set == NULL
+               ? (PyErr_SetObject(PyExc_AttributeError, name), -1)
+               : Py_TYPE(own)->tp_descr_set(own, (PyObject *)type, value);
+}
+
+/* A metaclass has a property of a name (`__len__`) that CPython would note in a slot of
+ * the class: it looks at them all when the class gets bases. */
+static int
+note_slots(PyTypeObject *type)
+{
+    PyObject *name = PyUnicode_InternFromString("__bases__");
+    int failed = name == NULL || set_by_type(type, name, type->tp_bases) < 0;
+    Py_XDECREF(name);
+    return failed ? -1 : 0;
 }
 
 /* Sets an attribute as the body of a class does: it is in the class even where its
@@ -472,39 +467,44 @@ set_in_class(PyTypeObject *type, PyObject *name, PyObject *value)
     if (!sipy__is_python_metaclass(Py_TYPE(type))) {
         return PyObject_SetAttr((PyObject *)type, name, value);
     }
+    if (PyUnicode_CompareWithASCIIString(name, "__abstractmethods__") == 0) {
+        return set_by_type(type, name, value);
+    }
     PyObject *meta = _PyType_Lookup(Py_TYPE(type), name);
     if (meta == NULL || Py_TYPE(meta)->tp_descr_set == NULL) {
         return PyType_Type.tp_setattro((PyObject *)type, name, value);
     }
+    bool types = meta == _PyType_Lookup(&PyType_Type, name);
     PyObject *dict = PyType_GetDict(type);
-    int failed = dict == NULL ? -1 : PyDict_SetItem(dict, name, value);
+    int failed = dict == NULL || PyDict_SetItem(dict, name, value) < 0;
     Py_XDECREF(dict);
     PyType_Modified(type);
-    return failed;
+    return failed || (!types && note_slots(type) < 0) ? -1 : 0;
 }
 
 static int
-fill_class(sipy_decoder *d, PyObject *type, int flags, Py_ssize_t attributes)
+fill_class(sipy_decoder *d, PyObject *type, Py_ssize_t attributes)
 {
     int failed = 0;
     for (Py_ssize_t i = 0; !failed && i < attributes; i++) {
         PyObject *name = sipy__decode_value(d);
         PyObject *value = name == NULL ? NULL : sipy__decode_value(d);
-        if (value != NULL && !PyUnicode_CheckExact(name)) {
-            sipy__damaged(d);
+        if (value == NULL) {
+            failed = 1;
         }
-        failed = value == NULL || !PyUnicode_CheckExact(name) ||
-                 set_in_class((PyTypeObject *)type, name, value) < 0;
+        else if (name == Py_None) {
+            i--; /* it is none: it tells more of the members that came before */
+            failed = sipy__set_states(d, value) < 0;
+        }
+        else if (!PyUnicode_CheckExact(name)) {
+            sipy__damaged(d);
+            failed = 1;
+        }
+        else {
+            failed = set_in_class((PyTypeObject *)type, name, value) < 0;
+        }
         Py_XDECREF(name);
         Py_XDECREF(value);
-    }
-    if (!failed && (flags & CLASS_ABSTRACT)) {
-        PyObject *abc = PyImport_ImportModule("abc");
-        PyObject *done =
-            abc == NULL ? NULL : sipy_compat_method(abc, "update_abstractmethods", type);
-        failed = done == NULL ? -1 : 0;
-        Py_XDECREF(done);
-        Py_XDECREF(abc);
     }
     return failed ? -1 : 0;
 }
@@ -534,7 +534,7 @@ sipy__receive_class(sipy_transfer *t, uint64_t id, si_block *blob)
     }
     else {
         sipy__received_by(r, blob);
-        if (fill_class(d, type, flags, attributes) < 0) {
+        if (fill_class(d, type, attributes) < 0) {
             PyObject *exc = PyErr_GetRaisedException();
             r = sipy__record_by_id(t->functions, id);
             if (r != NULL) {

@@ -3,6 +3,15 @@
 #include "binding/transfer/encoder.h"
 #include "binding/transfer/scalars.h"
 
+PyObject *
+sipy__dict_item(PyObject *dict, const char *name)
+{
+    PyObject *key = PyUnicode_InternFromString(name);
+    PyObject *value = key == NULL ? NULL : PyDict_GetItemWithError(dict, key);
+    Py_XDECREF(key);
+    return value;
+}
+
 int
 sipy__enc_text(sipy_encoder *e, PyObject *str)
 {
@@ -136,13 +145,35 @@ dec_own(sipy_decoder *d)
     return crosser->unpack(hooks->owner, numbers);
 }
 
+/* An attribute of a class in C, by its name. -> new (callable, arguments) | NULL, perhaps with
+ * an exception: it is not found there */
+static PyObject *
+how_found(PyObject *descr)
+{
+    PyObject *type = (PyObject *)PyDescr_TYPE(descr), *name = PyDescr_NAME(descr);
+    PyObject *found = PyObject_GetAttr(type, name);
+    PyObject *get = found != descr ? NULL : sipy__from_module("builtins", "getattr");
+    Py_XDECREF(found);
+    if (found == NULL) {
+        PyErr_Clear();
+    }
+    return get == NULL ? NULL : Py_BuildValue("N(OO)", get, type, name);
+}
+
 /* Descriptors of a class that crosses by value, and the views that pickle refuses: by
  * their type and what they are made of. -> 1 | 0 obj is none of these | -1 */
 static int
 write_descriptor(sipy_encoder *e, PyObject *obj, PyTypeObject *type)
 {
-    PyObject *args;
-    if (type == &PyStaticMethod_Type || type == &PyClassMethod_Type) {
+    PyObject *args, *how = NULL;
+    if (type == &PyGetSetDescr_Type) {
+        how = how_found(obj);
+        if (how == NULL) {
+            return PyErr_Occurred() ? -1 : 0;
+        }
+        args = Py_NewRef(how);
+    }
+    else if (type == &PyStaticMethod_Type || type == &PyClassMethod_Type) {
         PyObject *func = sipy_compat_attr(obj, "__func__");
         args = func == NULL ? NULL : PyTuple_Pack(1, func);
         Py_XDECREF(func);
@@ -171,14 +202,31 @@ write_descriptor(sipy_encoder *e, PyObject *obj, PyTypeObject *type)
     int known = args == NULL ? -1 : sipy__enc_memo_late(e, obj, &memo);
     if (known != 0) {
         Py_XDECREF(args);
+        Py_XDECREF(how);
         return known;
     }
-    PyObject *reduced = PyTuple_Pack(2, type, args);
+    PyObject *reduced = how != NULL ? how : PyTuple_Pack(2, type, args);
     Py_DECREF(args);
     sipy__enc_hold(e);
     int failed = reduced == NULL || sipy__enc_reduced(e, obj, reduced, 0, NULL, memo) < 0;
     Py_XDECREF(reduced);
     return failed ? -1 : 1;
+}
+
+/* A simple type of ctypes in the other byte order: an attribute of the one in this order.
+ * -> new (callable, arguments) | NULL, perhaps with an exception: it is none */
+static PyObject *
+how_swapped(PyTypeObject *made, PyObject *dict)
+{
+    const char *own = PY_LITTLE_ENDIAN ? "__ctype_le__" : "__ctype_be__";
+    const char *other = PY_LITTLE_ENDIAN ? "__ctype_be__" : "__ctype_le__";
+    PyObject *native = sipy__dict_item(dict, own);
+    if (native == NULL || native == (PyObject *)made ||
+        sipy__dict_item(dict, other) != (PyObject *)made) {
+        return NULL;
+    }
+    PyObject *get = sipy__from_module("builtins", "getattr");
+    return get == NULL ? NULL : Py_BuildValue("N(Os)", get, native, other);
 }
 
 /* How ctypes makes the class from another one, if it is an array or pointer type of its own
@@ -188,8 +236,12 @@ static PyObject *
 how_ctypes_made(PyTypeObject *made)
 {
     PyObject *dict = made->tp_dict;
-    PyObject *type = dict == NULL ? NULL : PyDict_GetItemString(dict, "_type_");
-    PyObject *length = dict == NULL ? NULL : PyDict_GetItemString(dict, "_length_");
+    PyObject *swapped = dict == NULL ? NULL : how_swapped(made, dict);
+    if (swapped != NULL || PyErr_Occurred()) {
+        return swapped;
+    }
+    PyObject *type = dict == NULL ? NULL : sipy__dict_item(dict, "_type_");
+    PyObject *length = dict == NULL ? NULL : sipy__dict_item(dict, "_length_");
     if (type == NULL || !PyType_Check(type)) {
         return NULL;
     }
@@ -268,8 +320,10 @@ sipy__enc_instance(sipy_encoder *e, PyObject *obj, PyTypeObject *type)
             return write_namedtuple(e, obj, type);
         case SIPY_KIND_EXCEPTION:
             return sipy__enc_exception(e, obj);
-        case SIPY_KIND_REDUCE:
-            return sipy__enc_reduce(e, obj);
+        case SIPY_KIND_REDUCE: {
+            int member = sipy__enc_own_member(e, obj);
+            return member == 0 ? sipy__enc_reduce(e, obj) : (member < 0 ? -1 : 0);
+        }
         case SIPY_KIND_SINGLETON:
             return write_singleton(e, obj);
         case SIPY_KIND_DICT:

@@ -456,7 +456,7 @@ set_dict_state(sipy_decoder *d, PyObject *obj, PyObject *state)
 }
 
 static int
-set_slot_state(PyObject *obj, PyObject *state)
+set_slot_state(PyObject *obj, PyObject *state, setattrofunc set)
 {
     PyObject *key, *value;
     Py_ssize_t pos = 0;
@@ -464,7 +464,7 @@ set_slot_state(PyObject *obj, PyObject *state)
     while (!failed && PyDict_Next(state, &pos, &key, &value)) {
         Py_INCREF(key);
         Py_INCREF(value);
-        failed = PyObject_SetAttr(obj, key, value);
+        failed = set(obj, key, value);
         Py_DECREF(key);
         Py_DECREF(value);
     }
@@ -472,18 +472,8 @@ set_slot_state(PyObject *obj, PyObject *state)
 }
 
 static int
-set_state(sipy_decoder *d, PyObject *obj, PyObject *state)
+set_parts(sipy_decoder *d, PyObject *obj, PyObject *state, setattrofunc set)
 {
-    PyObject *method;
-    if (sipy_compat_get_optional(obj, d->t->n___setstate__, &method) < 0) {
-        return -1;
-    }
-    if (method != NULL) {
-        PyObject *done = PyObject_CallOneArg(method, state);
-        Py_DECREF(method);
-        Py_XDECREF(done);
-        return done == NULL ? -1 : 0;
-    }
     PyObject *slots = NULL;
     if (PyTuple_CheckExact(state) && PyTuple_GET_SIZE(state) == 2) {
         slots = PyTuple_GET_ITEM(state, 1);
@@ -498,7 +488,44 @@ set_state(sipy_decoder *d, PyObject *obj, PyObject *state)
         set_dict_state(d, obj, state) < 0) {
         return -1;
     }
-    return slots != NULL && slots != Py_None ? set_slot_state(obj, slots) : 0;
+    return slots != NULL && slots != Py_None ? set_slot_state(obj, slots, set) : 0;
+}
+
+static int
+set_state(sipy_decoder *d, PyObject *obj, PyObject *state)
+{
+    PyObject *method;
+    if (sipy_compat_get_optional(obj, d->t->n___setstate__, &method) < 0) {
+        return -1;
+    }
+    if (method == NULL) {
+        return set_parts(d, obj, state, PyObject_SetAttr);
+    }
+    PyObject *done = PyObject_CallOneArg(method, state);
+    Py_DECREF(method);
+    Py_XDECREF(done);
+    return done == NULL ? -1 : 0;
+}
+
+int
+sipy__set_plain_state(sipy_decoder *d, PyObject *obj, PyObject *state)
+{
+    return set_parts(d, obj, state, PyObject_GenericSetAttr) ? -1 : 0;
+}
+
+/* By the setter that came with it: object.__setattr__ (of three arguments) stands for what
+ * `object` would do, past all that the class of obj does. */
+static int
+set_by(sipy_decoder *d, PyObject *obj, PyObject *state, PyObject *setter)
+{
+    if (Py_IS_TYPE(setter, &PyWrapperDescr_Type) &&
+        PyDescr_TYPE(setter) == &PyBaseObject_Type) {
+        return sipy__set_plain_state(d, obj, state);
+    }
+    PyObject *args[2] = {obj, state};
+    PyObject *done = PyObject_Vectorcall(setter, args, 2, NULL);
+    Py_XDECREF(done);
+    return done == NULL ? -1 : 0;
 }
 
 /* The part that comes after those that are done. */
@@ -553,10 +580,7 @@ sipy__dec_reduce_part(sipy_decoder *d, dec_frame *f, PyObject *v)
     part = next_part(f->parts);
     if (f->key != NULL) {
         /* The state waited for its setter. */
-        PyObject *args[2] = {f->obj, f->key};
-        PyObject *done = PyObject_Vectorcall(v, args, 2, NULL);
-        failed = done == NULL ? -1 : 0;
-        Py_XDECREF(done);
+        failed = set_by(d, f->obj, f->key, v);
         Py_CLEAR(f->key);
         f->parts &= (uint8_t)~REDUCE_STATE;
     }

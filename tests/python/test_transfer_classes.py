@@ -129,6 +129,71 @@ CASES = {
             else:
                 raise AssertionError
         """,
+    "a metaclass that refuses attributes, and has those of its classes": """
+        class Meta(type):
+            def __setattr__(cls, name, value): raise RuntimeError("frozen")
+            @property
+            def __len__(cls): return 3
+            @property
+            def label(cls): return "of the metaclass"
+        class Thing(metaclass=Meta):
+            label = "own"
+            def __len__(self): return 5
+        def f(): return len(Thing()), Thing().label, Thing.label, Thing.__qualname__
+        assert call(f) == f()
+        """,
+    "modules and names that are no str": """
+        class Odd:
+            __module__ = None
+        class Name(str): pass
+        Kind = type("Kind", (), {Name("key"): 1})
+        assert call(lambda: (Odd.__module__, Kind.key)) == (None, 1)
+        """,
+    "slots as they are, not as they are told": """
+        class Renamed:
+            __slots__ = ("__private",)
+            def both(self):
+                self.__private = 1
+                return self.__private
+        Renamed.__name__ = "Other"
+        class Listed: __slots__ = iter(["a"])
+        class Grown: __slots__ = ["a"]
+        Grown.__slots__.append("b")
+        class Told(Grown): __slots__ = {"c": "what it is"}
+        class Single: __slots__ = "only"
+        Single.alias = Single.only
+        def f():
+            listed, single = Listed(), Single()
+            listed.a = single.alias = 2
+            return (Renamed().both(), listed.a, hasattr(Grown, "b"), Told.__slots__,
+                    single.only, Single.__slots__, hasattr(Told(), "__dict__"))
+        assert call(f) == f(), call(f)
+        """,
+    "exceptions with slots": """
+        class Lost(Exception):
+            __slots__ = ("code", "__why")
+            def __init__(self, code):
+                super().__init__(code)
+                self.code, self.__why = code, "gone"
+            def why(self): return self.__why
+        error = Lost(3)
+        error.add_note("a note")
+        back = call(same, error)
+        assert (back.code, back.why(), back.__notes__) == (3, "gone", ["a note"])
+        def fail(): raise Lost(4)
+        try:
+            call(fail)
+        except subinterpreters.ExecutionFailed as failed:
+            assert failed.original.why() == "gone"
+        """,
+    "structures in the other byte order": """
+        class Big(ctypes.BigEndianStructure):
+            _fields_ = [("a", ctypes.c_int16), ("many", ctypes.c_int32 * 2)]
+        class Little(ctypes.LittleEndianStructure):
+            _fields_ = [("a", ctypes.c_int16), ("many", ctypes.c_int32 * 2)]
+        def f(): return bytes(Big(1, (2, 3))), bytes(Little(1, (2, 3)))
+        assert call(f) == f()
+        """,
     "what cannot be made again": """
         class Wants:
             def __init_subclass__(cls, *, name): cls.name = name
