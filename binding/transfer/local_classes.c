@@ -404,6 +404,22 @@ read_metaclass(sipy_decoder *d, PyObject *bases)
     return meta;
 }
 
+/* Adds to the exception which class could not be made, and by what (an attribute), if that is
+ * an answer to somebody. */
+static void
+tell_class(PyObject *name, const char *what, PyObject *which)
+{
+    if (!sipy__is_answerable()) {
+        return;
+    }
+    PyObject *cause = PyErr_GetRaisedException();
+    PyErr_Format(PyExc_TypeError, "class '%U' cannot be made again%s%S: %s: %S", name, what,
+                 which, Py_TYPE(cause)->tp_name, cause);
+    PyObject *exc = PyErr_GetRaisedException();
+    PyException_SetCause(exc, cause);
+    PyErr_SetRaisedException(exc);
+}
+
 static PyObject *
 make_class(sipy_decoder *d, int *flags, Py_ssize_t *attributes)
 {
@@ -427,6 +443,9 @@ make_class(sipy_decoder *d, int *flags, Py_ssize_t *attributes)
         if (type != NULL && !PyType_Check(type)) {
             Py_CLEAR(type);
             sipy__damaged(d);
+        }
+        else if (type == NULL) {
+            tell_class(qualname, ", by ", meta);
         }
     }
     Py_XDECREF(head);
@@ -490,6 +509,10 @@ fill_class(sipy_decoder *d, PyObject *type, Py_ssize_t attributes)
         PyObject *name = sipy__decode_value(d);
         PyObject *value = name == NULL ? NULL : sipy__decode_value(d);
         if (value == NULL) {
+            if (name != NULL && PyUnicode_CheckExact(name) && !d->damaged) {
+                PyObject *qualname = ((PyHeapTypeObject *)type)->ht_qualname;
+                tell_class(qualname, ", its attribute ", name);
+            }
             failed = 1;
         }
         else if (name == Py_None) {

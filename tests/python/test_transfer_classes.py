@@ -125,7 +125,8 @@ CASES = {
             try:
                 call(same, Holder)
             except subinterpreters.NotShareableError as error:
-                assert "LookupError: not here" in str(error), error
+                told = "class 'Holder' cannot be made again, its attribute thing: "
+                assert told + "LookupError: not here" in str(error), error
             else:
                 raise AssertionError
         """,
@@ -201,6 +202,7 @@ CASES = {
         try:
             call(make, Has)
         except subinterpreters.NotShareableError as error:
+            assert "class 'Has' cannot be made again, by <class 'type'>: " in str(error)
             assert "missing 1 required keyword-only argument: 'name'" in str(error)
         else:
             raise AssertionError
