@@ -294,6 +294,19 @@ caused_by(PyObject *error, const char *text, PyObject *cause)
     return exc;
 }
 
+/* NotShareableError with the reason in its text, which programs log without the causes. */
+static PyObject *
+not_crossed(const sipy_job *job, sipy_state *state, const char *text, PyObject *cause)
+{
+    if (job->failure == NULL) {
+        return caused_by(state->NotShareableError, text, cause);
+    }
+    sipy_failure_raise_as(job->failure, state->NotShareableError, text);
+    PyObject *exc = take_exception();
+    PyException_SetCause(exc, cause);
+    return exc;
+}
+
 /* The exception itself where it could cross, else the ExecutionFailed (stolen), which is
  * its cause. With another cause it says itself where it happened. */
 static PyObject *
@@ -370,10 +383,9 @@ exception_of(sipy_pool *pool, const sipy_job *job, sipy_home *home, sipy_state *
         case SIPY_NOT_REBUILT:
             failed = caused_by(state->NotShareableError,
                                "the call could not be unpickled in the worker", failed);
-            return caused_by(state->NotShareableError, "args not shareable", failed);
+            return not_crossed(job, state, "args not shareable", failed);
         case SIPY_NOT_RETURNED:
-            return caused_by(state->NotShareableError, "the result cannot be sent back",
-                             failed);
+            return not_crossed(job, state, "the result cannot be sent back", failed);
         default:
             break;
     }

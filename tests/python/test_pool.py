@@ -147,8 +147,18 @@ def test_what_cannot_be_sent(pool):
 
 
 def test_what_cannot_come_back(pool):
-    with pytest.raises(subinterpreters.NotShareableError, match="result"):
-        pool.submit(eval, "__import__('threading').Lock()").result(LIMIT)
+    reason = r"result cannot be sent back: .*\[1\]\['lock'\]: cannot send '_thread.lock'"
+    with pytest.raises(subinterpreters.NotShareableError, match=reason):
+        pool.submit(eval, "[1, {'lock': __import__('threading').Lock()}]").result(LIMIT)
+
+
+def test_arguments_that_the_worker_cannot_rebuild(pool, monkeypatch):
+    ghost = types.ModuleType("ghost")
+    exec("class Spectre: pass", vars(ghost))
+    monkeypatch.setitem(sys.modules, "ghost", ghost)
+    reason = "args not shareable: .*cannot find 'Spectre' of module 'ghost'"
+    with pytest.raises(subinterpreters.NotShareableError, match=reason):
+        pool.submit(identity, ghost.Spectre()).result(LIMIT)
 
 
 class Spam:
