@@ -55,6 +55,11 @@ OPERATIONS = {
         "assert interp.call(fresh, n) == (n, VALUES)",
         "",
     ),
+    "call_with_new_classes": (
+        "exec(NEW_CLASSES, globals())",
+        "assert interp.call(getattr, Fresh, 'kind') is Kind.A",
+        "",
+    ),
     "call_that_fails": ("", "failing(interp.call, int, 'x')", ""),
     "call_in_thread": ("", "interp.call_in_thread(len, ()).join()", ""),
     "prepare_main": ("", "interp.prepare_main(a=1, b='x' * 100, c=(queue,))", ""),
@@ -119,10 +124,21 @@ NO_REQUESTS = {
 }
 
 SCRIPT = """
-    import asyncio, ctypes, os, subinterpreters, sys, threading, logging
+    import asyncio, ctypes, os, subinterpreters, sys, textwrap, threading, logging
     logging.disable()
     faults = ctypes.CDLL(None) if sys.argv[1] == "ours" else None
     VALUES = [1, 2.5, 2**70, 'x' * 300, b'y' * 5000, (1, {'a': None}), {7}]
+    NEW_CLASSES = '''
+    import enum
+    class Kind(enum.Enum):
+        A = 1, [2]
+        def __init__(self, first, rest): self.rest = rest
+    class Fresh:
+        __slots__ = "x"
+        kind = Kind.A
+        def get(self): return self.x
+    '''
+    NEW_CLASSES = textwrap.dedent(NEW_CLASSES)
     interp = subinterpreters.create()
     queue = subinterpreters.create_queue()
 
