@@ -189,9 +189,9 @@ find_in_cache(const char *name, library *found, char reason[SIPY_MAX_REASON])
     return result;
 }
 
-/* The folders of LD_LIBRARY_PATH, as the dynamic linker read it when the process began: what
- * scripts have made of the environment since is nothing to it, and may be changing. -> between
- * ":", to be freed with si_free | NULL with a cause in reason */
+/* The folders of LD_LIBRARY_PATH, as the dynamic linker read it when the process began:
+ * what scripts have made of the environment since is nothing to it, and may be changing. ->
+ * between ":", to be freed with si_free | NULL with a cause in reason */
 static char *
 environment_folders(char reason[SIPY_MAX_REASON])
 {

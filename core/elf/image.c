@@ -393,8 +393,9 @@ gnu_hash_of(const char *name)
     return hash;
 }
 
-/* By the table that the linker itself uses: a bucket says where its chain of symbols begins,
- * and beside them are their hashes, of which the last is odd and the others are even. */
+/* By the table that the linker itself uses: a bucket says where its chain of symbols
+ * begins, and beside them are their hashes, of which the last is odd and the others are
+ * even. */
 static bool
 find_by_gnu_hash(const si_elf_image *image, const char *name, si_elf_symbol *symbol)
 {

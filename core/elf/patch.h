@@ -44,9 +44,9 @@ typedef struct si_elf_plan {
     size_t rename_count;
     const char *const *extra_needed; /* further libraries, searched right after it */
     size_t extra_needed_count;
-    /* Whether a library of late_needed defines that symbol, a unique one or a weak variable,
-     * so that the copy leaves its own open. Asked before late_needed is read, which it may
-     * add to. NULL: none. */
+    /* Whether a library of late_needed defines that symbol, a unique one or a weak
+     * variable, so that the copy leaves its own open. Asked before late_needed is read,
+     * which it may add to. NULL: none. */
     bool (*is_elsewhere)(void *data, const char *name, bool unique);
     void *is_elsewhere_data;
     const char *const *late_needed; /* searched behind all others */

@@ -186,7 +186,7 @@ def test_what_it_needs_is_found_beside_it(script, library):
 
 
 def test_a_changed_search_path_is_nothing_to_the_dynamic_linker(script, library):
-    """LD_LIBRARY_PATH counts as it was when the process began; ours is found as it is."""
+    """LD_LIBRARY_PATH counts as it was when the process began."""
     decoy = library("decoy")
     needed = library("package/libs")
     options = [f"-L{needed.parent}", "-lcounter", "-Wl,-rpath,$ORIGIN/libs"]

@@ -147,7 +147,7 @@ def test_what_cannot_be_sent(pool):
 
 
 def test_what_cannot_come_back(pool):
-    reason = r"result cannot be sent back: .*\[1\]\['lock'\]: cannot send '_thread.lock'"
+    reason = r"cannot be sent back: .*\[1\]\['lock'\]: cannot send '_thread.lock'"
     with pytest.raises(subinterpreters.NotShareableError, match=reason):
         pool.submit(eval, "[1, {'lock': __import__('threading').Lock()}]").result(LIMIT)
 
