@@ -226,7 +226,8 @@ int
 sipy__enc_function(sipy_encoder *e, PyObject *func);
 int
 sipy__enc_local_class(sipy_encoder *e, PyTypeObject *type);
-/* A member of the enum whose description is being written. -> 1 written | 0 it is none | -1 */
+/* A member of an enum whose description is being written. -> 1 written | 0 it is none
+ * | -1 */
 int
 sipy__enc_own_member(sipy_encoder *e, PyObject *obj);
 /* A type variable, NewType or type alias by value; memo: see sipy__enc_memo_late.

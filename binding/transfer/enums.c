@@ -1,7 +1,9 @@
 /* enums.c — enums that cross by value.
  *
- * In the description of its enum a member is an instance like any other, made by the `__new__`
- * of the built-in class that it comes from. Elsewhere it is looked up by its value.
+ * In the description of its enum a member is an instance like any other, made by the
+ * `__new__` of the built-in class that it comes from, with what of its state leads nowhere.
+ * The rest of it follows once all members exist. What is described inside of that finds
+ * them by their names; everything else by their values.
  */
 #include "binding/transfer/functions.h"
 
@@ -35,9 +37,9 @@ sipy__is_enum_table(const char *name, PyObject *value)
            !Py_IS_TYPE(value, &PyClassMethod_Type);
 }
 
-/* The arguments, after the class, that base's `__new__` makes obj of; base: the built-in class
- * that it comes from. What its own class says of pickling is about members that exist.
- * -> tuple | NULL */
+/* The arguments, after the class, that base's `__new__` makes obj of; base: the built-in
+ * class that it comes from. What its own class says of pickling is about members that
+ * exist. -> tuple | NULL */
 static PyObject *
 arguments_of(sipy_transfer *t, PyObject *obj, PyTypeObject *base)
 {
@@ -89,7 +91,8 @@ part_of_state(PyObject *obj, PyObject *state, bool early)
     return part;
 }
 
-/* The members by their names, aliases included. -> new dict | NULL, perhaps with an exception */
+/* The members by their names, aliases included. -> new dict | NULL, perhaps with an
+ * exception */
 static PyObject *
 members_of(PyTypeObject *type)
 {
@@ -100,7 +103,8 @@ members_of(PyTypeObject *type)
     return copy;
 }
 
-/* The name of obj among the members of its class. -> new | NULL, perhaps with an exception */
+/* The name of obj among the members of its class. -> new | NULL, perhaps with an
+ * exception */
 static PyObject *
 name_of(PyObject *obj)
 {
@@ -146,8 +150,8 @@ sipy__enum_states(sipy_transfer *t, PyTypeObject *type)
     return all;
 }
 
-/* As `__reduce_ex__` would say it; nothing that its class says of its state or attributes is
- * asked. named: its state is completed later. -> tuple | NULL */
+/* As `__reduce_ex__` would say it; nothing that its class says of its state or attributes
+ * is asked. named: its state is completed later. -> tuple | NULL */
 static PyObject *
 reduce_member(sipy_transfer *t, PyObject *obj, bool named)
 {

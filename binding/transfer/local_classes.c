@@ -4,10 +4,10 @@
  * qualified name, number of attributes | bases | metaclass, or which base has the same |
  * what it must be made with (slots) | names and values of all its other attributes. The
  * receiver makes it from the first four and makes it known by its id, so that its methods
- * may refer to it; then it sets each of the rest before it reads the next, which may be made
- * by way of it (a bound method, say).
- * The members of an enum are attributes too, made without its `__new__` and `__init__`: what
- * those did is in their attributes.
+ * may refer to it; then it sets each of the rest before it reads the next, which may be
+ * made by way of it (a bound method, say).
+ * The members of an enum are attributes too, made without its `__new__` and `__init__`:
+ * what those did is in their attributes.
  * At home the id leads back to the class itself, so instances that return are its own.
  */
 #include "binding/transfer/functions.h"
@@ -42,8 +42,8 @@ is_slot(PyTypeObject *type, PyObject *value)
     return Py_IS_TYPE(value, &PyMemberDescr_Type) && PyDescr_TYPE(value) == type;
 }
 
-/* Whether type.__new__ makes it of the slots; `__dict__` and `__weakref__` may be those of a
- * class that this one is a copy of. */
+/* Whether type.__new__ makes it of the slots; `__dict__` and `__weakref__` may be those of
+ * a class that this one is a copy of. */
 static bool
 is_made_of_slots(PyTypeObject *type, PyObject *name, PyObject *value)
 {
@@ -51,8 +51,8 @@ is_made_of_slots(PyTypeObject *type, PyObject *name, PyObject *value)
            PyUnicode_Compare(name, PyDescr_NAME(value)) == 0;
 }
 
-/* -> new reference: the annotations as text, of a class that has annotations which cannot be
- * evaluated (yet) | NULL */
+/* -> new reference: the annotations as text, of a class that has annotations which cannot
+ * be evaluated (yet) | NULL */
 static PyObject *
 annotations_as_text(PyTypeObject *type)
 {
@@ -69,8 +69,8 @@ annotations_as_text(PyTypeObject *type)
     return result;
 }
 
-/* Since 3.14 a class has a function that makes its annotations, with all that the class body
- * knew. What it makes crosses. */
+/* Since 3.14 a class has a function that makes its annotations, with all that the class
+ * body knew. What it makes crosses. */
 static int
 add_annotations(PyTypeObject *type, PyObject *dict, PyObject *attributes)
 {
@@ -404,8 +404,8 @@ read_metaclass(sipy_decoder *d, PyObject *bases)
     return meta;
 }
 
-/* Adds to the exception which class could not be made, and by what (an attribute), if that is
- * an answer to somebody. */
+/* Adds to the exception which class could not be made, and by what (an attribute), if that
+ * is an answer to somebody. */
 static void
 tell_class(PyObject *name, const char *what, PyObject *which)
 {

@@ -4,6 +4,15 @@
 #include "binding/transfer/scalars.h"
 
 PyObject *
+sipy__from_module(const char *module, const char *name)
+{
+    PyObject *found = PyImport_ImportModule(module);
+    PyObject *obj = found == NULL ? NULL : sipy_compat_attr(found, name);
+    Py_XDECREF(found);
+    return obj;
+}
+
+PyObject *
 sipy__dict_item(PyObject *dict, const char *name)
 {
     PyObject *key = PyUnicode_InternFromString(name);
@@ -145,8 +154,8 @@ dec_own(sipy_decoder *d)
     return crosser->unpack(hooks->owner, numbers);
 }
 
-/* An attribute of a class in C, by its name. -> new (callable, arguments) | NULL, perhaps with
- * an exception: it is not found there */
+/* An attribute of a class in C, by its name. -> new (callable, arguments) | NULL, perhaps
+ * with an exception: it is not found there */
 static PyObject *
 how_found(PyObject *descr)
 {

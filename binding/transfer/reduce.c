@@ -10,15 +10,6 @@
  * beyond this an object is taken to reduce to itself for ever. */
 #define REDUCING_MAX 200000
 
-PyObject *
-sipy__from_module(const char *module, const char *name)
-{
-    PyObject *found = PyImport_ImportModule(module);
-    PyObject *obj = found == NULL ? NULL : sipy_compat_attr(found, name);
-    Py_XDECREF(found);
-    return obj;
-}
-
 int
 sipy__need_pickling(sipy_transfer *t)
 {

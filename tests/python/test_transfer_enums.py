@@ -43,8 +43,9 @@ CASES = {
         class Named(dict, enum.Enum): A = {1: 2}
         class Set(frozenset, enum.Enum): A = ((1, 2),)
         def f():
-            return (Day.FIRST.day, Time.FIRST.hour, Price.LOW + 1, Pair.A[1], list(Many.A),
-                    dict(Named.A), sorted(Set.A), Day(datetime.date(2020, 1, 2)).name)
+            return (Day.FIRST.day, Time.FIRST.hour, Price.LOW + 1, Pair.A[1],
+                    list(Many.A), dict(Named.A), sorted(Set.A),
+                    Day(datetime.date(2020, 1, 2)).name)
         assert call(f) == f()
         for cls in (Day, Time, Price, Pair, Many, Named, Set):
             member = next(iter(cls))
@@ -63,7 +64,8 @@ CASES = {
             def __getstate__(self): return "odd"
             def __setstate__(self, state): raise RuntimeError(state)
             def __reduce__(self): return getattr, (Odd, self.name)
-        def f(): return Kind.ONE.b, Kind.TWO.a, Kind.TWO.name, repr(Kind.ONE), Odd(1).name
+        def f():
+            return Kind.ONE.b, Kind.TWO.a, Kind.TWO.name, repr(Kind.ONE), Odd(1).name
         assert call(f) == f()
         assert call(same, Kind.TWO) is Kind.TWO
         """,
@@ -98,7 +100,8 @@ CASES = {
         both = Right.READ | Right.WRITE
         def f():
             return (list(Right.BOTH), repr(~Right.READ), Right(0).name, repr(Right(0)),
-                    Names.real.value, Names.again is Names.real, list(Names.__members__))
+                    Names.real.value, Names.again is Names.real,
+                    list(Names.__members__))
         assert repr(call(lambda: repr(f()))) == repr(repr(f()))
         assert call(same, both) is both
         """,
