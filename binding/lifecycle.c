@@ -28,6 +28,7 @@
 #include "binding/sleep.h"
 #include "binding/turn.h"
 #include "core/platform/clock.h"
+#include "core/platform/pages.h"
 
 /* How long close() waits for threads that libraries have started to leave. */
 #define LIBRARY_PATIENCE_NS (INT64_C(2) * 1000 * 1000 * 1000)
@@ -218,6 +219,11 @@ settle_in(sipy_interp *interp, PyThreadState *ts, const sipy_image *path,
     return -1;
 }
 
+/* CPython aborts the process if it gets no memory for a new interpreter: it then takes back
+ * a thread state that it has not left (3.13+), or leaves the caller without its GIL (3.12).
+ * This is several times what it needs, for others take memory at the same time. */
+#define ROOM_TO_CREATE ((size_t)32 << 20)
+
 /* The exception for CPython's refusal. An audit hook's own is set already. */
 static void
 explain(const sipy_state *state, const PyStatus *status)
@@ -246,7 +252,9 @@ create_with_path(const sipy_state *state, const sipy_image *path, bool private_c
     }
     sipy_arenas_watch();
     bool taken = sipy_turn_take();
-    status = Py_NewInterpreterFromConfig(&ts, &isolated);
+    if (si_pages_available(ROOM_TO_CREATE)) {
+        status = Py_NewInterpreterFromConfig(&ts, &isolated);
+    }
     if (taken) {
         sipy_turn_give();
     }

@@ -38,3 +38,19 @@ si_pages_forget(void *data, size_t size)
     (void)size;
 #endif
 }
+
+bool
+si_pages_available(size_t size)
+{
+#if defined(__linux__)
+    void *data =
+        mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (data == MAP_FAILED) {
+        return false;
+    }
+    (void)munmap(data, size);
+#else
+    (void)size;
+#endif
+    return true;
+}

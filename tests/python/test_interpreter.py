@@ -439,3 +439,32 @@ class TestForeign:
         Interpreter(foreign)
         gc.collect()
         assert foreign in ids()
+
+
+@pytest.mark.unsanitized("it needs more memory than the limit")
+def test_little_memory(script):
+    """CPython's creation, once begun, would abort the process."""
+    source = """
+        import resource
+        import subinterpreters
+
+        def limit(size):
+            resource.setrlimit(resource.RLIMIT_AS, (size, resource.RLIM_INFINITY))
+
+        def used():
+            with open("/proc/self/statm") as file:
+                return int(file.read().split()[0]) * resource.getpagesize()
+
+        refusals = set()
+        for room in range(0, 32, 2):
+            limit(used() + (room << 20))
+            try:
+                subinterpreters.create()
+            except subinterpreters.InterpreterError as error:
+                limit(resource.RLIM_INFINITY)
+                refusals.add(str(error))
+            limit(resource.RLIM_INFINITY)
+        print(refusals)
+        subinterpreters.create().close()
+        """
+    assert script.ok(source) == "{'interpreter creation failed: out of memory'}\n"
