@@ -67,28 +67,26 @@ finish(sipy_run *run, sipy_state *state, bool ok, sipy_failure *failure)
     return sipy_run_conclude(run, state, ok ? Py_NewRef(Py_None) : NULL);
 }
 
-/* Runs marshalled code; remembers it under text if that is not NULL. */
+/* Runs marshalled code in the run that has begun; remembers it under text if that is not
+ * NULL. */
 static PyObject *
-exec_marshalled(sipy_state *state, sipy_interp *interp, PyObject *bytes, PyObject *text,
+exec_marshalled(sipy_run *run, sipy_state *state, PyObject *bytes, PyObject *text,
                 bool dedent)
 {
-    sipy_run run;
     sipy_failure failure = {0};
-    if (sipy_run_begin(&run, state, interp, DOING) < 0) {
-        return NULL;
-    }
     const char *data = PyBytes_AS_STRING(bytes);
     Py_ssize_t size = PyBytes_GET_SIZE(bytes);
-    sipy_run_attach(&run);
+    sipy_run_attach(run);
+    sipy_home *home = run->interp->home;
     PyObject *code = PyMarshal_ReadObjectFromString(data, size);
     if (code != NULL && text != NULL) {
-        Py_SETREF(code, PyFunction_New(code, interp->home->main_ns));
+        Py_SETREF(code, PyFunction_New(code, home->main_ns));
         if (code != NULL) {
-            sipy_sources_put(&interp->home->sources, text, dedent, code);
+            sipy_sources_put(&home->sources, text, dedent, code);
         }
     }
-    bool ok = evaluate(&run, code, &failure);
-    return finish(&run, state, ok, &failure);
+    bool ok = evaluate(run, code, &failure);
+    return finish(run, state, ok, &failure);
 }
 
 static PyObject *
@@ -101,30 +99,33 @@ compile_text(const sipy_state *state, PyObject *text)
 }
 
 static PyObject *
-exec_code(sipy_state *state, sipy_interp *interp, PyObject *code, PyObject *text,
-          bool dedent)
+exec_code(sipy_state *state, sipy_interp *interp, PyObject *code)
 {
+    sipy_run run;
+    PyObject *result = NULL;
     PyObject *bytes = sipy_marshal_code(code);
-    if (bytes == NULL) {
-        return NULL;
+    if (bytes != NULL && sipy_run_begin(&run, state, interp, DOING) == 0) {
+        result = exec_marshalled(&run, state, bytes, NULL, false);
     }
-    PyObject *result = exec_marshalled(state, interp, bytes, text, dedent);
-    Py_DECREF(bytes);
+    Py_XDECREF(bytes);
     return result;
 }
 
-/* A str that the cache does not have. */
+/* A str that the cache does not have, in the run that has begun. */
 static PyObject *
-exec_new_text(sipy_state *state, sipy_interp *interp, PyObject *text, bool dedent)
+exec_new_text(sipy_run *run, sipy_state *state, PyObject *text, bool dedent)
 {
     PyObject *plain = dedent ? sipy_dedent(text) : Py_NewRef(text);
     PyObject *code = plain == NULL ? NULL : compile_text(state, plain);
+    PyObject *bytes = code == NULL ? NULL : sipy_marshal_code(code);
     Py_XDECREF(plain);
-    if (code == NULL) {
+    Py_XDECREF(code);
+    if (bytes == NULL) {
+        sipy_run_end(run);
         return NULL;
     }
-    PyObject *result = exec_code(state, interp, code, text, dedent);
-    Py_DECREF(code);
+    PyObject *result = exec_marshalled(run, state, bytes, text, dedent);
+    Py_DECREF(bytes);
     return result;
 }
 
@@ -138,8 +139,7 @@ exec_text(sipy_state *state, sipy_interp *interp, PyObject *text, bool dedent)
     }
     PyObject *code = sipy_sources_find(&interp->home->sources, text, dedent);
     if (code == NULL) {
-        sipy_run_end(&run);
-        return exec_new_text(state, interp, text, dedent);
+        return exec_new_text(&run, state, text, dedent);
     }
     sipy_run_attach(&run);
     bool ok = evaluate(&run, Py_NewRef(code), &failure);
@@ -169,7 +169,7 @@ exec_bytes(sipy_state *state, sipy_interp *interp, PyObject *source, bool dedent
         Py_SETREF(bytes, dedent_bytes(bytes));
     }
     PyObject *code = bytes == NULL ? NULL : compile_text(state, bytes);
-    PyObject *result = code == NULL ? NULL : exec_code(state, interp, code, NULL, false);
+    PyObject *result = code == NULL ? NULL : exec_code(state, interp, code);
     Py_XDECREF(code);
     Py_XDECREF(bytes);
     return result;
@@ -233,5 +233,5 @@ sipy_execute(sipy_state *state, sipy_interp *interp, PyObject *code, bool dedent
     if (check_script((PyCodeObject *)script) < 0) {
         return NULL;
     }
-    return exec_code(state, interp, script, NULL, false);
+    return exec_code(state, interp, script);
 }

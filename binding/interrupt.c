@@ -33,14 +33,52 @@ sipy_interrupt_depth(void)
 }
 
 void
+sipy_interrupt_expect(sipy_interp *interp)
+{
+    si_store_release(&interp->coming, 1);
+}
+
+void
+sipy_interrupt_unexpect(sipy_interp *interp)
+{
+    si_mutex_lock(&interp->mu);
+    si_store_relaxed(&interp->coming, 0);
+    si_store_relaxed(&interp->interrupt_run, 0);
+    si_mutex_unlock(&interp->mu);
+}
+
+/* The exception that is due for the run that goes on now, or NULL. */
+static PyObject *
+take(sipy_interp *interp)
+{
+    if (si_load_acquire(&interp->interrupt_run) == 0) {
+        return NULL;
+    }
+    PyObject *exc = NULL;
+    si_mutex_lock(&interp->mu);
+    if (si_load_relaxed(&interp->interrupt_run) == si_load_acquire(&interp->run)) {
+        exc = interp->interrupt_exc;
+    }
+    si_store_relaxed(&interp->interrupt_run, 0);
+    si_mutex_unlock(&interp->mu);
+    return exc;
+}
+
+void
 sipy_interrupt_open(sipy_interp *interp)
 {
     si_store_relaxed(&interp->run_thread, PyThread_get_thread_ident());
     si_store_relaxed(&interp->run_depth, ++depth_here);
     /* Only the run's thread changes the number, so load and store may be apart. Either
-     * this run sees that the interpreter is being closed, or who closes sees the run. */
-    si_store_seq_cst(&interp->run, si_load_relaxed(&interp->run) + 1);
+     * this run sees that the interpreter is being closed, or that it was interrupted before
+     * it began, or who closes or interrupts sees the run. */
+    uint64_t run = si_load_relaxed(&interp->run) + 1;
+    si_store_seq_cst(&interp->run, run);
+    si_store_relaxed(&interp->coming, 0);
     PyObject *exc = si_load_seq_cst(&interp->close_exc);
+    if (SI_UNLIKELY(exc == NULL && si_load_seq_cst(&interp->interrupt_run) == run)) {
+        exc = take(interp);
+    }
     if (SI_UNLIKELY(exc != NULL)) {
         (void)PyThreadState_SetAsyncExc(run_thread(interp), exc);
     }
@@ -63,23 +101,6 @@ sipy_interrupt_pass_on(const sipy_interp *outer, PyThreadState *caller)
         (void)PyThreadState_SetAsyncExc(PyThread_get_thread_ident(),
                                         PyExc_KeyboardInterrupt);
     }
-}
-
-/* The exception that is due for the run that goes on now, or NULL. */
-static PyObject *
-take(sipy_interp *interp)
-{
-    if (si_load_acquire(&interp->interrupt_run) == 0) {
-        return NULL;
-    }
-    PyObject *exc = NULL;
-    si_mutex_lock(&interp->mu);
-    if (si_load_relaxed(&interp->interrupt_run) == si_load_acquire(&interp->run)) {
-        exc = interp->interrupt_exc;
-    }
-    si_store_relaxed(&interp->interrupt_run, 0);
-    si_mutex_unlock(&interp->mu);
-    return exc;
 }
 
 /* Runs in the other interpreter at a bytecode boundary, in any of its threads. */
@@ -181,10 +202,39 @@ sipy_interrupt_inner(const sipy_interp *outer, uint64_t outer_run, unsigned long
     }
 }
 
+/* Asks for exc in the run that is about to begin. -> its number | 0: none is */
+static uint64_t
+request_coming(sipy_interp *interp, PyObject *exc)
+{
+    uint64_t run = 0;
+    si_mutex_lock(&interp->mu);
+    if (si_load_acquire(&interp->coming) != 0 && si_load_acquire(&interp->run) % 2 == 0) {
+        run = si_load_relaxed(&interp->run) + 1;
+        interp->interrupt_exc = exc;
+        si_store_seq_cst(&interp->interrupt_run, run);
+    }
+    si_mutex_unlock(&interp->mu);
+    return run;
+}
+
 si_status
 sipy_interrupt_request(sipy_interp *interp, PyObject *exc)
 {
-    return sipy_interrupt_request_run(interp, si_load_acquire(&interp->run), exc);
+    uint64_t run = si_load_acquire(&interp->run);
+    si_status status = sipy_interrupt_request_run(interp, run, exc);
+    if (status != SI_EMPTY) {
+        return status;
+    }
+    run = request_coming(interp, exc);
+    if (run == 0) {
+        /* It may have begun since. */
+        return sipy_interrupt_request_run(interp, si_load_acquire(&interp->run), exc);
+    }
+    /* If it has begun meanwhile, it may not have seen that. */
+    if (si_load_seq_cst(&interp->run) == run) {
+        status = sipy_interrupt_request_run(interp, run, exc);
+    }
+    return status == SI_EMPTY ? SI_OK : status;
 }
 
 si_status

@@ -1,7 +1,8 @@
 /* interrupt.h — raising an exception in the code that another interpreter runs.
  *
  * Model      Each run of an interpreter has a number (odd while it runs). A request names
- *            the run that it means, so a late one never hits the next. It is delivered by a
+ *            the run that it means, so a late one never hits the next. One that is expected
+ *            has its number already, and looks as it begins. It is delivered by a
  *            pending call, at a bytecode boundary there, or by the blocking call of ours
  *            in which the run's thread sleeps; whoever comes first takes it.
  * Depth      A run may call into another interpreter, so runs of one thread lie inside one
@@ -12,6 +13,13 @@
 #define SIPY_INTERRUPT_H
 
 #include "binding/interp.h"
+
+/* A run will begin, whose thread has the gate for itself, so that it can be interrupted
+ * already; or does not begin. By that thread. */
+void
+sipy_interrupt_expect(sipy_interp *interp);
+void
+sipy_interrupt_unexpect(sipy_interp *interp);
 
 /* A run begins or ends. Attached to interp, by the run's thread. */
 void
@@ -28,8 +36,8 @@ sipy_interrupt_depth(void);
 void
 sipy_interrupt_pass_on(const sipy_interp *outer, PyThreadState *caller);
 
-/* Asks for exc, a static exception class, to be raised in the current run of interp, and in
- * all that it runs in other interpreters. Any thread inside a gate entry; never blocks.
+/* Asks for exc, a static exception class, to be raised in the current run of interp, also if
+ * that is only about to begin, and in all that it runs in other interpreters. Any thread inside a gate entry; never blocks.
  * -> SI_OK | SI_EMPTY (nothing runs) | SI_FULL (too many pending calls there) */
 SI_NODISCARD si_status
 sipy_interrupt_request(sipy_interp *interp, PyObject *exc);

@@ -41,19 +41,20 @@ sipy_run_begin(sipy_run *run, const sipy_state *state, sipy_interp *interp,
         }
         return sipy_raise_not_found(state, interp->entry.id);
     }
+    sipy_interrupt_expect(interp);
+    run->interp = interp;
     sipy_home *home = state->interp->home;
     /* What was written before comes before. */
     if (SI_LIKELY(home != NULL) && SI_UNLIKELY(sipy_home_flush_stdout(home) < 0)) {
-        si_gate_leave_exclusive(&interp->gate);
+        sipy_run_end(run);
         return -1;
     }
-    run->interp = interp;
     run->outer = state->interp->origin == SIPY_OURS ? state->interp : NULL;
     run->caller = NULL;
     run->ctrl_c = SIPY_CTRL_C_NONE;
     run->slot = sipy_slot_get(interp);
     if (SI_UNLIKELY(run->slot == NULL)) {
-        si_gate_leave_exclusive(&interp->gate);
+        sipy_run_end(run);
         PyErr_NoMemory();
         return -1;
     }
@@ -100,6 +101,9 @@ sipy_run_detach(sipy_run *run)
 void
 sipy_run_end(sipy_run *run)
 {
+    if (SI_UNLIKELY(si_load_relaxed(&run->interp->coming) != 0)) {
+        sipy_interrupt_unexpect(run->interp);
+    }
     si_gate_leave_exclusive(&run->interp->gate);
 }
 

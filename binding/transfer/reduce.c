@@ -507,14 +507,13 @@ sipy__set_plain_state(sipy_decoder *d, PyObject *obj, PyObject *state)
 /* By the setter that came with it: object.__setattr__ (of three arguments) stands for what
  * `object` would do, past all that the class of obj does. */
 static int
-set_by(sipy_decoder *d, PyObject *obj, PyObject *state, PyObject *setter)
+set_by(sipy_decoder *d, PyObject *obj, PyObject *state, PyObject *by)
 {
-    if (Py_IS_TYPE(setter, &PyWrapperDescr_Type) &&
-        PyDescr_TYPE(setter) == &PyBaseObject_Type) {
+    if (Py_IS_TYPE(by, &PyWrapperDescr_Type) && PyDescr_TYPE(by) == &PyBaseObject_Type) {
         return sipy__set_plain_state(d, obj, state);
     }
     PyObject *args[2] = {obj, state};
-    PyObject *done = PyObject_Vectorcall(setter, args, 2, NULL);
+    PyObject *done = PyObject_Vectorcall(by, args, 2, NULL);
     Py_XDECREF(done);
     return done == NULL ? -1 : 0;
 }

@@ -465,3 +465,48 @@ def test_uncaught_it_ends_the_process_as_ever(script):
     )
     assert done.returncode == -signal.SIGINT, done.stderr
     assert "KeyboardInterrupt" in done.stderr
+
+
+BEFORE_THE_RUN = """
+    import subinterpreters, sys
+    interp = subinterpreters.create()
+    asked = []
+    class Out:
+        def write(self, text): pass
+        def flush(self):
+            '''The interpreter is taken, and its run has not begun.'''
+            if not asked:
+                asked.append((interp.is_running(), interp.interrupt()))
+    out, sys.stdout = sys.stdout, Out()
+    """
+
+
+def test_a_run_that_is_about_to_begin(script):
+    out = script.ok(
+        BEFORE_THE_RUN
+        + """
+    print('something to flush')
+    try:
+        interp.exec('while True: pass')
+    except subinterpreters.ExecutionFailed as error:
+        print(type(error.original).__name__, asked, file=out)
+    interp.exec('for i in range(100_000): pass')
+    """
+    )
+    assert out == "KeyboardInterrupt [(True, True)]\n"
+
+
+def test_a_run_that_does_not_begin(script):
+    """What was asked of it does not hit the next one."""
+    out = script.ok(
+        BEFORE_THE_RUN
+        + """
+    print('something to flush')
+    try:
+        interp.exec('while True: pass)')
+    except SyntaxError as error:
+        print(type(error).__name__, asked, file=out)
+    interp.exec('for i in range(100_000): pass')
+    """
+    )
+    assert out == "SyntaxError [(True, True)]\n"
