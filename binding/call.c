@@ -97,7 +97,7 @@ conclude(sipy_state *state, visit_end end, const sipy_image *reply,
         case VISIT_OK:
             return sipy_decode(home->transfer, reply);
         case VISIT_RAISED:
-            return sipy_failure_raise(failure, home, state);
+            return sipy_failure_raise_to_caller(failure, home, state);
         case VISIT_NOT_DECODED:
             return not_crossed(failure, state,
                                "the call could not be rebuilt in the other interpreter");

@@ -60,7 +60,7 @@ finish(sipy_run *run, sipy_state *state, bool ok, sipy_failure *failure)
     if (!ok) {
         sipy_home *home = sipy_home_of(state);
         if (home != NULL) {
-            sipy_failure_raise(failure, home, state);
+            sipy_failure_raise_to_caller(failure, home, state);
         }
         sipy_failure_fini(failure);
     }

@@ -240,10 +240,6 @@ explain(PyObject *original, PyObject *failed)
 PyObject *
 sipy_failure_raise(const sipy_failure *failure, sipy_home *home, sipy_state *state)
 {
-    if (sipy_process_exiting() && text_is(&failure->name, "SystemExit")) {
-        PyErr_SetNone(PyExc_SystemExit); /* ends the caller's thread quietly, too */
-        return NULL;
-    }
     PyObject *excinfo = make_excinfo(failure, state);
     PyObject *error =
         excinfo == NULL ? NULL : PyObject_CallOneArg(state->ExecutionFailed, excinfo);
@@ -257,6 +253,17 @@ sipy_failure_raise(const sipy_failure *failure, sipy_home *home, sipy_state *sta
     }
     Py_XDECREF(error);
     return NULL;
+}
+
+PyObject *
+sipy_failure_raise_to_caller(const sipy_failure *failure, sipy_home *home,
+                             sipy_state *state)
+{
+    if (sipy_process_exiting() && text_is(&failure->name, "SystemExit")) {
+        PyErr_SetNone(PyExc_SystemExit);
+        return NULL;
+    }
+    return sipy_failure_raise(failure, home, state);
 }
 
 /* --- stand-ins -------------------------------------------------------------------- */

@@ -38,6 +38,13 @@ sipy_failure_capture(sipy_failure *out, sipy_home *home);
 PyObject *
 sipy_failure_raise(const sipy_failure *failure, sipy_home *home, sipy_state *state);
 
+/* The same for whoever is in a call to the other interpreter: the SystemExit by which the
+ * exit of the process stops what runs there is raised as such, and ends the caller's thread
+ * quietly, too. */
+PyObject *
+sipy_failure_raise_to_caller(const sipy_failure *failure, sipy_home *home,
+                             sipy_state *state);
+
 /* The stand_in of sipy_hooks; owner is the home of the current interpreter. An exception's
  * is an ExecutionFailed, anything else's a NotShareableError. */
 PyObject *

@@ -181,3 +181,25 @@ def test_exit_after_ctrl_c_stops_a_worker_that_starts(script, stuck):
     assert done.stdout == "worker 0 of mine was stopped while it started\n", done.stderr
     assert "KeyboardInterrupt" in done.stderr
     assert done.returncode == 0
+
+
+def test_exception_of_a_task_that_the_exit_stops(script):
+    source = SCRIPT_START + """
+    import signal
+    started = subinterpreters.create_queue()
+    def spin(started):
+        started.put(1)
+        while True:
+            pass
+    pool = InterpreterPoolExecutor(1)
+    future = pool.submit(spin, started)
+    def tell(future):
+        error = future.exception()
+        print(type(error).__name__, type(error.__cause__).__name__, flush=True)
+    future.add_done_callback(tell)
+    started.get()
+    threading._register_atexit(os.kill, os.getpid(), signal.SIGINT)
+"""
+    result = script.run(source)
+    assert result.stdout == "SystemExit ExecutionFailed\n"
+    assert "exception calling callback" not in result.stderr
