@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent import futures
 from concurrent.futures import _base
@@ -44,15 +45,17 @@ class BrokenInterpreterPool(BrokenThreadPool):
 
 # --- telling of the end of tasks ----------------------------------------------------
 
-# Guards _waiter_list, _callbacks and _notified of all futures, and _notifier. It is
+# Guards _waiter_list, _callbacks and _notified of all futures, and what follows. It is
 # what concurrent.futures takes for the condition of each future. Reentrant, since
 # wait() takes those of many futures at once.
 _condition = threading.Condition(threading.RLock())
 _outbox = _core._Outbox()
 _LINGER_SECONDS = 0.2  # that the notifying thread stays after the last future
-_expected = 0  # subscribed futures that nobody was told of yet
-_notifier: threading.Thread | None = None
-_leaving = False  # the interpreter is about to end
+_expected = 0  # subscribed futures that are not in _due yet
+_due: deque[Future[Any]] = deque()  # have ended, and nobody was told yet
+_taken = 0  # how many have come to _due: each one's number is how many came before it
+_telling: dict[threading.Thread, int] = {}  # who tells of a future -> its number
+_notifier: threading.Thread | None = None  # who reads the outbox
 
 
 def _tell(future: Future[Any]) -> None:
@@ -82,22 +85,38 @@ def _call_back(callback: Callable[[Future[Any]], object], future: Future[Any]) -
 
 
 def _notify() -> None:
-    global _expected, _notifier
-    while True:
-        there = _outbox.wait(_LINGER_SECONDS)
-        batch = _outbox.take(_BATCH)
-        while batch:
-            try:
-                _tell(batch.pop(0))
-            finally:
-                with _condition:
-                    _expected -= 1
-                    if _expected == 0:
-                        _condition.notify_all()
+    global _notifier
+    me = threading.current_thread()
+    while _notifier is me:  # a callback may have had another one take over
+        there = bool(_due) or _outbox.wait(_LINGER_SECONDS)
+        _take()
+        while _notifier is me and _due:
+            _tell_next(me)
         with _condition:
-            if not there and _expected == 0:
+            if _notifier is me and not there and _expected == 0:
                 _notifier = None
-                return
+
+
+def _take() -> None:
+    global _expected, _taken
+    with _condition:
+        batch = _outbox.take(_BATCH)
+        _expected -= len(batch)
+        _taken += len(batch)
+        _due.extend(batch)
+
+
+def _tell_next(me: threading.Thread) -> None:
+    with _condition:
+        _telling[me] = _taken - len(_due)
+        future = _due.popleft()
+    try:
+        _tell(future)
+    finally:
+        del future
+        with _condition:
+            del _telling[me]
+            _condition.notify_all()
 
 
 def _expect(future: Future[Any]) -> bool:
@@ -109,21 +128,32 @@ def _expect(future: Future[Any]) -> bool:
     if not future._subscribed:
         if future.done():
             return False
-        _start_notifier()  # first, for it may fail
+        if _notifier is None:
+            _start_notifier()  # first, for it may fail
         if not future._subscribe(_outbox):
             return False
         _expected += 1
     return True
 
 
+def _expect_and_wait(future: Future[Any]) -> None:
+    """As _expect(), for who is about to wait: a callback, too, which keeps the notifier
+    from its work. Another one then goes on with that. Needs _condition."""
+    if _expect(future) and threading.current_thread() is _notifier:
+        _start_notifier()
+
+
 def _start_notifier() -> None:
     global _notifier
-    if _notifier is None:
-        thread = threading.Thread(
-            target=_notify, name="subinterpreters-callbacks", daemon=_may_be_daemon()
-        )
-        thread.start()
-        _notifier = thread
+    before = _notifier
+    _notifier = threading.Thread(
+        target=_notify, name="subinterpreters-callbacks", daemon=_may_be_daemon()
+    )
+    try:
+        _notifier.start()
+    except BaseException:
+        _notifier = before
+        raise
 
 
 def _may_be_daemon() -> bool:
@@ -154,8 +184,9 @@ class Future(_core._TaskFuture, futures.Future[_T]):
     def add_done_callback(self, fn: Callable[[Future[_T]], object]) -> None:
         """Have ``fn(self)`` called when the task has ended.
 
-        It is called in a thread of its own, in the order in which callbacks were added;
-        at once, if the task has ended already.
+        It is called in a thread that all futures share, in the order in which callbacks
+        were added; at once, if the task has ended already. One that blocks holds up the
+        others, unless it is in ``wait()`` or ``as_completed()``.
         """
         with _condition:
             if _expect(self):
@@ -172,7 +203,7 @@ class Future(_core._TaskFuture, futures.Future[_T]):
     @property
     def _condition(self) -> threading.Condition:  # type: ignore[override]
         with _condition:
-            _expect(self)
+            _expect_and_wait(self)
         return _condition
 
     @property
@@ -227,20 +258,27 @@ _core._use_pool_classes(Future, futures.CancelledError, BrokenInterpreterPool)
 
 
 def _await_callbacks() -> None:
-    """Wait until everybody was told of the tasks that have ended."""
-    if threading.current_thread() is _notifier:
-        return
+    """Wait until everybody was told of the tasks that have ended by now."""
     with _condition:
-        _condition.wait_for(lambda: _expected == 0)
+        if threading.current_thread() in _telling:
+            return
+        end = _taken + len(_outbox)
+        _condition.wait_for(
+            lambda: (
+                _taken - len(_due) >= end
+                and all(number >= end for number in _telling.values())
+            )
+        )
 
 
 def _at_exit() -> None:
     """Wait for all work of this interpreter, as concurrent.futures does."""
     _core._shutdown_pools()
-    notifier = _notifier
     _outbox.stop()
-    if notifier is not None and threading.current_thread() is not notifier:
-        notifier.join()
+    with _condition:
+        threads = {_notifier, *_telling} - {None, threading.current_thread()}
+    for thread in threads:
+        thread.join()
 
 
 threading._register_atexit(_at_exit)  # type: ignore[attr-defined]
@@ -248,11 +286,13 @@ threading._register_atexit(_at_exit)  # type: ignore[attr-defined]
 
 def _after_fork() -> None:
     """In a child: nobody tells of the parent's tasks, and its locks may be held."""
-    global _condition, _outbox, _expected, _notifier
+    global _condition, _outbox, _expected, _notifier, _taken
     _condition = threading.Condition(threading.RLock())
     _outbox = _core._Outbox()
-    _expected = 0
+    _expected = _taken = 0
     _notifier = None
+    _due.clear()
+    _telling.clear()
 
 
 os.register_at_fork(after_in_child=_after_fork)

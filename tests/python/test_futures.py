@@ -317,6 +317,52 @@ def test_submitting_from_a_callback(pool):
     assert chain == list(range(20))
 
 
+def test_waiting_in_a_callback(pool, busy):
+    """Also where another one waits, and for what has ended together with the first."""
+    late, told = [], threading.Semaphore(0)
+    first, second, third = (pool.submit(abs, -n) for n in range(3))
+
+    def wait_for(*those):
+        late.extend(concurrent.futures.wait(those, LIMIT).not_done)
+        assert len(list(concurrent.futures.as_completed(those, LIMIT))) == len(those)
+        told.release()
+
+    first.add_done_callback(lambda f: wait_for(second, first))
+    second.add_done_callback(lambda f: wait_for(third))
+    third.add_done_callback(lambda f: wait_for(pool.submit(abs, -3)))
+    busy()
+    assert all(told.acquire(timeout=LIMIT) for _ in range(3))
+    assert late == []
+
+
+def test_shutdown_waits_for_a_callback_that_waits():
+    calls = []
+    with InterpreterPoolExecutor(1) as pool:
+        release = subinterpreters.create_queue()
+        first, second = pool.submit(abs, -1), pool.submit(release.get)
+        first.add_done_callback(
+            lambda f: calls.append(concurrent.futures.wait([second], LIMIT).not_done)
+        )
+        second.add_done_callback(calls.append)
+        release.put(None)
+    assert len(calls) == 2
+    assert second in calls
+    assert set() in calls
+
+
+def test_shutdown_does_not_wait_for_the_callbacks_of_another_pool(busy):
+    done = threading.Event()
+    busy.future.add_done_callback(lambda f: done.set())
+    other = InterpreterPoolExecutor(1)
+    other.submit(abs, -1).add_done_callback(lambda f: None)
+    thread = threading.Thread(target=other.shutdown)
+    thread.start()
+    thread.join(LIMIT)
+    assert not thread.is_alive()
+    busy()
+    assert done.wait(LIMIT)
+
+
 def test_shutdown_waits_for_callbacks():
     calls = []
     with InterpreterPoolExecutor(2) as pool:
