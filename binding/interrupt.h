@@ -36,8 +36,9 @@ sipy_interrupt_depth(void);
 void
 sipy_interrupt_pass_on(const sipy_interp *outer, PyThreadState *caller);
 
-/* Asks for exc, a static exception class, to be raised in the current run of interp, also if
- * that is only about to begin, and in all that it runs in other interpreters. Any thread inside a gate entry; never blocks.
+/* Asks for exc, a static exception class, to be raised in the current run of interp, also
+ * if that is only about to begin, and in all that it runs in other interpreters. Any thread
+ * inside a gate entry; never blocks.
  * -> SI_OK | SI_EMPTY (nothing runs) | SI_FULL (too many pending calls there) */
 SI_NODISCARD si_status
 sipy_interrupt_request(sipy_interp *interp, PyObject *exc);

@@ -276,8 +276,10 @@ def _at_exit() -> None:
     _core._shutdown_pools()
     _outbox.stop()
     with _condition:
-        threads = {_notifier, *_telling} - {None, threading.current_thread()}
-    for thread in threads:
+        threads = set(_telling)
+        if _notifier is not None:
+            threads.add(_notifier)
+    for thread in threads - {threading.current_thread()}:
         thread.join()
 
 

@@ -184,7 +184,9 @@ def test_exit_after_ctrl_c_stops_a_worker_that_starts(script, stuck):
 
 
 def test_exception_of_a_task_that_the_exit_stops(script):
-    source = SCRIPT_START + """
+    source = (
+        SCRIPT_START
+        + """
     import signal
     started = subinterpreters.create_queue()
     def spin(started):
@@ -200,6 +202,7 @@ def test_exception_of_a_task_that_the_exit_stops(script):
     started.get()
     threading._register_atexit(os.kill, os.getpid(), signal.SIGINT)
 """
+    )
     result = script.run(source)
     assert result.stdout == "SystemExit ExecutionFailed\n"
     assert "exception calling callback" not in result.stderr
