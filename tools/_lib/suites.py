@@ -167,7 +167,7 @@ def run_counting(environment: Environment) -> Outcome:
     status = run_group(command, _variables(environment), COUNTING_LIMIT, show)
     if status == NOTHING_STORED:
         return report(name, skip(last))
-    return report(name, Outcome(passed=status == 0, failed=status != 0))
+    return report(name, Outcome(passed=int(status == 0), failed=int(status != 0)))
 
 
 def run_examples(environment: Environment) -> Outcome:
