@@ -56,8 +56,7 @@ is_made_of_slots(PyTypeObject *type, PyObject *name, PyObject *value)
 static PyObject *
 annotations_as_text(PyTypeObject *type)
 {
-    PyObject *module = PyImport_ImportModule("annotationlib");
-    PyObject *get = module == NULL ? NULL : sipy_compat_attr(module, "get_annotations");
+    PyObject *get = sipy__from_module("annotationlib", "get_annotations");
     PyObject *args = get == NULL ? NULL : PyTuple_Pack(1, type);
     PyObject *format =
         args == NULL ? NULL : Py_BuildValue("{s:i}", "format", FORMAT_STRING);
@@ -65,7 +64,6 @@ annotations_as_text(PyTypeObject *type)
     Py_XDECREF(format);
     Py_XDECREF(args);
     Py_XDECREF(get);
-    Py_XDECREF(module);
     return result;
 }
 
@@ -375,13 +373,13 @@ make_as_type(PyObject *meta, PyObject *name, PyObject *bases, PyObject *with, in
         args == NULL ? NULL : PyType_Type.tp_new((PyTypeObject *)meta, args, NULL);
     Py_XDECREF(args);
     if (type != NULL && (flags & CLASS_ABSTRACT)) {
-        PyObject *abc = PyImport_ImportModule("_abc");
-        PyObject *done = abc == NULL ? NULL : sipy_compat_method(abc, "_abc_init", type);
+        PyObject *init = sipy__from_module("_abc", "_abc_init");
+        PyObject *done = init == NULL ? NULL : PyObject_CallOneArg(init, type);
         if (done == NULL) {
             Py_CLEAR(type);
         }
         Py_XDECREF(done);
-        Py_XDECREF(abc);
+        Py_XDECREF(init);
     }
     return type;
 }

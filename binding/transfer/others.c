@@ -259,15 +259,12 @@ how_ctypes_made(PyTypeObject *made)
                                     : PyUnicode_FromFormat("LP_%s", element);
     PyObject *result = NULL;
     if (name != NULL && PyUnicode_CompareWithASCIIString(name, made->tp_name) == 0) {
-        PyObject *module = PyImport_ImportModule(length != NULL ? "operator" : "ctypes");
-        PyObject *callable =
-            module == NULL ? NULL
-                           : sipy_compat_attr(module, length != NULL ? "mul" : "POINTER");
+        PyObject *callable = length != NULL ? sipy__from_module("operator", "mul")
+                                            : sipy__from_module("ctypes", "POINTER");
         result = callable == NULL ? NULL
                  : length != NULL ? Py_BuildValue("O(OO)", callable, type, length)
                                   : Py_BuildValue("O(O)", callable, type);
         Py_XDECREF(callable);
-        Py_XDECREF(module);
     }
     Py_XDECREF(name);
     return result;
