@@ -165,20 +165,27 @@ fill(int to, int from, const si_elf_image *image, const si_elf_patch *patch)
     return 0;
 }
 
+uintptr_t
+sipy_load_address(void *handle)
+{
+    struct link_map *map;
+    return dlinfo(handle, RTLD_DI_LINKMAP, &map) == 0 ? map->l_addr : 0;
+}
+
 /* Maps what the copy never writes from the original and frees the copy's memory of it.
  * Where that is refused the copy just stays larger. */
 static void
 share_with_original(const sipy_copy *copy, int original, int image_fd,
                     const si_elf_image *image, const si_elf_patch *patch)
 {
-    struct link_map *map;
     uint64_t cursor = 0;
     si_elf_range range;
-    if (dlinfo(copy->handle, RTLD_DI_LINKMAP, &map) != 0) {
+    uintptr_t base = sipy_load_address(copy->handle);
+    if (base == 0) {
         return;
     }
     while (si_elf_next_shared(image, patch, &cursor, &range)) {
-        void *at = (void *)(map->l_addr + range.address);
+        void *at = (void *)(base + range.address);
         int protection = PROT_READ | (range.executable ? PROT_EXEC : 0);
         if (mmap(at, range.size, protection, MAP_PRIVATE | MAP_FIXED, original,
                  (off_t)range.offset) == at) {
@@ -194,19 +201,19 @@ share_with_original(const sipy_copy *copy, int original, int image_fd,
 static void
 drop_initial_values(const sipy_copy *copy, int image_fd, const si_elf_image *image)
 {
-    struct link_map *map;
     uint64_t cursor = 0;
     si_elf_range range;
-    if (dlinfo(copy->handle, RTLD_DI_LINKMAP, &map) != 0) {
+    uintptr_t base = sipy_load_address(copy->handle);
+    if (base == 0) {
         return;
     }
-    void *fixed = (void *)(map->l_addr + image->relro[0]);
+    void *fixed = (void *)(base + image->relro[0]);
     size_t fixed_size = (size_t)(image->relro[1] - image->relro[0]);
     if (fixed_size != 0 && mprotect(fixed, fixed_size, PROT_READ | PROT_WRITE) != 0) {
         return;
     }
     while (si_elf_next_writable(image, &cursor, &range)) {
-        void *at = (void *)(map->l_addr + range.address);
+        void *at = (void *)(base + range.address);
         if (madvise(at, (size_t)range.size, MADV_POPULATE_WRITE) == 0) {
             (void)fallocate(image_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
                             (off_t)range.offset, (off_t)range.size);

@@ -113,6 +113,10 @@ sipy_copy_load(sipy_loader *loader, int fd, const sipy_file_id *file, const char
 void *
 sipy_copy_handle(const sipy_copy *copy, char reason[SIPY_MAX_REASON]);
 
+/* Where the dynamic linker has put the library of a handle. -> 0: it cannot be told */
+uintptr_t
+sipy_load_address(void *handle);
+
 /* Sees to it that the copy has its handle: one that was loaded because another needs it may
  * lack it. [home] -> 0 | -1 with the cause in reason */
 int

@@ -2,7 +2,6 @@
 #include "binding/loader/names.h"
 
 #include <dlfcn.h>
-#include <link.h>
 #include <string.h>
 
 #include "binding/loader/batch.h"
@@ -39,13 +38,13 @@ sipy_batch_named(const sipy_batch *batch, const char *name, bool opened)
 static void *
 own_symbol(const sipy_copy *copy, const char *name)
 {
-    struct link_map *map;
-    if (copy->handle == NULL || dlinfo(copy->handle, RTLD_DI_LINKMAP, &map) != 0) {
+    uintptr_t base = copy->handle != NULL ? sipy_load_address(copy->handle) : 0;
+    if (base == 0) {
         return NULL;
     }
     void *symbol = dlsym(copy->handle, name);
     uintptr_t at = (uintptr_t)symbol;
-    return at >= map->l_addr && at - map->l_addr < copy->span ? symbol : NULL;
+    return at >= base && at - base < copy->span ? symbol : NULL;
 }
 
 void *

@@ -5,7 +5,6 @@
  * linker as it came, by a jump: glibc takes the library that it returns to for the one that
  * asks, and begins there with RTLD_DEFAULT and RTLD_NEXT.
  */
-#include <link.h>
 #include <string.h>
 
 #include "binding/loader/copy.h"
@@ -21,10 +20,10 @@ base_of(sipy_copy *copy)
         return (uintptr_t)base;
     }
     /* Also while it is being loaded: its own initialisation may ask. */
-    void *handle = dlopen(copy->image_path, RTLD_NOW | RTLD_NOLOAD);
-    struct link_map *map;
+    char unused[SIPY_MAX_REASON];
+    void *handle = sipy_copy_handle(copy, unused);
     if (handle != NULL) {
-        base = dlinfo(handle, RTLD_DI_LINKMAP, &map) == 0 ? map->l_addr : 0;
+        base = sipy_load_address(handle);
         si_store_relaxed(&copy->base, base);
         dlclose(handle);
     }
