@@ -74,7 +74,7 @@ sipy_interrupt_open(sipy_interp *interp)
      * it began, or who closes or interrupts sees the run. */
     uint64_t run = si_load_relaxed(&interp->run) + 1;
     si_store_seq_cst(&interp->run, run);
-    si_store_relaxed(&interp->coming, 0);
+    si_store_release(&interp->coming, 0); /* after the number: see aim */
     PyObject *exc = si_load_seq_cst(&interp->close_exc);
     if (SI_UNLIKELY(exc == NULL && si_load_seq_cst(&interp->interrupt_run) == run)) {
         exc = take(interp);
@@ -125,7 +125,7 @@ request_one(sipy_interp *interp, uint64_t run, PyObject *exc, unsigned long *thr
     bool kick = false;
     si_waiter *blocked = NULL;
     si_mutex_lock(&interp->mu);
-    bool runs = run % 2 == 1 && run == si_load_acquire(&interp->run);
+    bool runs = run % 2 == 1 && run == si_load_seq_cst(&interp->run);
     if (runs) {
         *thread = run_thread(interp);
         *depth = si_load_relaxed(&interp->run_depth);
@@ -202,14 +202,17 @@ sipy_interrupt_inner(const sipy_interp *outer, uint64_t outer_run, unsigned long
     }
 }
 
-/* Asks for exc in the run that is about to begin. -> its number | 0: none is */
+/* The run that is meant now: the one that goes on or is about to begin. What is about to is
+ * asked for exc already. -> its number; an even one: there is none */
 static uint64_t
-request_coming(sipy_interp *interp, PyObject *exc)
+aim(sipy_interp *interp, PyObject *exc, bool *coming)
 {
-    uint64_t run = 0;
     si_mutex_lock(&interp->mu);
-    if (si_load_acquire(&interp->coming) != 0 && si_load_acquire(&interp->run) % 2 == 0) {
-        run = si_load_relaxed(&interp->run) + 1;
+    *coming = si_load_acquire(&interp->coming) != 0;
+    uint64_t run = si_load_acquire(&interp->run);
+    *coming = *coming && run % 2 == 0;
+    if (*coming) {
+        run++;
         interp->interrupt_exc = exc;
         si_store_seq_cst(&interp->interrupt_run, run);
     }
@@ -220,21 +223,11 @@ request_coming(sipy_interp *interp, PyObject *exc)
 si_status
 sipy_interrupt_request(sipy_interp *interp, PyObject *exc)
 {
-    uint64_t run = si_load_acquire(&interp->run);
+    bool coming;
+    uint64_t run = aim(interp, exc, &coming);
+    /* One that has begun meanwhile may not have seen that. */
     si_status status = sipy_interrupt_request_run(interp, run, exc);
-    if (status != SI_EMPTY) {
-        return status;
-    }
-    run = request_coming(interp, exc);
-    if (run == 0) {
-        /* It may have begun since. */
-        return sipy_interrupt_request_run(interp, si_load_acquire(&interp->run), exc);
-    }
-    /* If it has begun meanwhile, it may not have seen that. */
-    if (si_load_seq_cst(&interp->run) == run) {
-        status = sipy_interrupt_request_run(interp, run, exc);
-    }
-    return status == SI_EMPTY ? SI_OK : status;
+    return status == SI_EMPTY && coming ? SI_OK : status;
 }
 
 si_status
