@@ -17,7 +17,9 @@ import argparse
 import asyncio
 import collections
 import concurrent.futures
+import contextlib
 import faulthandler
+import gc
 import itertools
 import os
 import random
@@ -299,7 +301,12 @@ class Round:
         while thread_count() > self.others and time.monotonic() < end:
             threading.Event().wait(0.001)
         if (left := thread_count()) > self.others:
-            self.problems.append(f"{left - self.others} threads left")
+            names, _ = thread_names(), gc.collect()
+            nap(1)
+            self.problems.append(
+                f"{left - self.others} threads left: {names}; after a collection and a "
+                f"second {thread_names()}"
+            )
         if len(left := subinterpreters.list_all()) > 1:
             self.problems.append(f"interpreters left: {left}")
 
@@ -314,6 +321,17 @@ class Round:
 
 def thread_count():
     return len(os.listdir("/proc/self/task"))
+
+
+def thread_names():
+    names = []
+    for thread in os.listdir("/proc/self/task"):
+        with (
+            contextlib.suppress(FileNotFoundError),
+            open(f"/proc/self/task/{thread}/comm") as file,
+        ):
+            names.append(file.read().strip())
+    return names
 
 
 def descriptors():
