@@ -52,29 +52,6 @@ next_job(sipy_pool *pool)
     }
 }
 
-/* Takes the exclusive entry and attaches. -> false: the interpreter ends, or no memory */
-static bool
-enter(sipy_worker *worker)
-{
-    sipy_interp *interp = worker->interp;
-    si_status status;
-    while ((status = si_gate_enter_exclusive(&interp->gate)) == SI_BUSY) {
-        if (si_gate_wait_exclusive(&interp->gate, SI_FOREVER) == SI_CLOSED) {
-            return false;
-        }
-    }
-    if (status != SI_OK) {
-        return false;
-    }
-    worker->slot = sipy_slot_get(interp);
-    if (worker->slot == NULL) {
-        si_gate_leave_exclusive(&interp->gate);
-        return false;
-    }
-    (void)sipy_slot_enter(worker->slot);
-    return true;
-}
-
 static void
 run(sipy_worker *worker, sipy_job *job)
 {
@@ -121,7 +98,7 @@ sipy_bound_work(sipy_worker *worker)
     worker->interp = interp;
     si_mutex_unlock(&pool->mu);
     while ((job = next_job(pool)) != NULL) {
-        if (enter(worker)) {
+        if (sipy_worker_enter(worker)) {
             run(worker, job);
             si_task_drop(&job->task);
             continue;

@@ -232,6 +232,12 @@ sipy_worker_start(sipy_worker *worker);
 sipy_worker *
 sipy_worker_here(void);
 
+/* Takes the exclusive entry of the worker's interpreter and attaches, as only inside an
+ * entry one may: the exit or a close() may be ending it. Its thread, attached nowhere.
+ * -> true | false: it ends, or no memory; there is no entry */
+bool
+sipy_worker_enter(sipy_worker *worker);
+
 /* Has the keeper look at the workers at due_ns at the latest; starts it if need be. */
 void
 sipy_keeper_expect(sipy_pool *pool, int64_t due_ns);

@@ -124,6 +124,28 @@ break_pool(sipy_worker *worker, sipy_failure *failure, const char *what)
     sipy_failure_fini(failure);
 }
 
+bool
+sipy_worker_enter(sipy_worker *worker)
+{
+    sipy_interp *interp = worker->interp;
+    si_status status;
+    while ((status = si_gate_enter_exclusive(&interp->gate)) == SI_BUSY) {
+        if (si_gate_wait_exclusive(&interp->gate, SI_FOREVER) == SI_CLOSED) {
+            return false;
+        }
+    }
+    if (status != SI_OK) {
+        return false;
+    }
+    worker->slot = sipy_slot_get(interp);
+    if (worker->slot == NULL) {
+        si_gate_leave_exclusive(&interp->gate);
+        return false;
+    }
+    (void)sipy_slot_enter(worker->slot);
+    return true;
+}
+
 /* -> true with the thread attached to its interpreter | false: detached, pool broken or
  * without tasks */
 static bool
@@ -153,13 +175,10 @@ open_worker(sipy_worker *worker)
     si_mutex_lock(&pool->mu);
     worker->interp = interp;
     si_mutex_unlock(&pool->mu);
-    worker->slot = sipy_slot_get(interp);
-    if (worker->slot == NULL || si_gate_enter_exclusive(&interp->gate) != SI_OK) {
-        worker->slot = NULL;
+    if (!sipy_worker_enter(worker)) { /* the exit ends it, say */
         break_pool(worker, &failure, "lost its interpreter");
         return false;
     }
-    (void)sipy_slot_enter(worker->slot);
     (void)sipy_compat_set_running(interp->native);
     PyErr_Clear(); /* 3.12's own module drives it: what is marked is marked */
     const char *failed = prepare(worker, &failure);
