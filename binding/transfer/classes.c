@@ -436,6 +436,7 @@ static int
 write_static(sipy_encoder *e, PyTypeObject *type)
 {
     unsigned flag;
+    e->pure = false;
     int known = sipy__enc_memo(e, (PyObject *)type, &flag);
     if (known != 0) {
         return known < 0 ? -1 : 0;
@@ -465,10 +466,14 @@ sipy__enc_class(sipy_encoder *e, PyTypeObject *type)
     if (sipy__enc_find(e, (PyObject *)type, &number)) {
         return enc_tag(e, TAG_REF, number);
     }
+    bool is_static = sipy_compat_is_static_builtin(type);
+    if (is_static && strchr(type->tp_name, '.') != NULL) {
+        /* Not of builtins. To look for it by name would import a module, here and there. */
+        return write_static(e, type);
+    }
     int written = sipy__enc_global(e, (PyObject *)type, NULL);
     if (written == 0) {
-        return sipy_compat_is_static_builtin(type) ? write_static(e, type)
-                                                   : sipy__enc_local_class(e, type);
+        return is_static ? write_static(e, type) : sipy__enc_local_class(e, type);
     }
     return written < 0 ? -1 : 0;
 }
