@@ -103,17 +103,23 @@ sipy_interrupt_pass_on(const sipy_interp *outer, PyThreadState *caller)
     }
 }
 
-/* Runs in the other interpreter at a bytecode boundary, in any of its threads. */
+/* Runs in the other interpreter at a bytecode boundary, in any of its threads. In that of
+ * the run it raises at once, as CPython does for a signal: at the next boundary that code
+ * could have left a try or with block that the present one is in, or have returned. */
 static int
 deliver_later(void *arg)
 {
     sipy_interp *interp = arg;
     PyObject *exc = take(interp);
-    if (exc != NULL) {
+    bool here = exc != NULL && is_run_thread(interp);
+    if (here) {
+        PyErr_SetNone(exc);
+    }
+    else if (exc != NULL) {
         (void)PyThreadState_SetAsyncExc(run_thread(interp), exc);
     }
     sipy_interp_drop(interp);
-    return 0;
+    return here ? -1 : 0;
 }
 
 /* Asks for exc in that run, not in the inner ones. -> as sipy_interrupt_request_run;

@@ -1,5 +1,6 @@
 """Tasks that misbehave, interrupts at bad moments, submitting from odd places."""
 
+import os
 import sys
 import threading
 from concurrent.futures import CancelledError, wait
@@ -110,6 +111,30 @@ def test_interrupt_during_decode(pool):
     assert future.interrupt()
     assert_cancelled(future)
     assert pool.submit(abs, -1).result(LIMIT) == 1
+
+
+def test_interrupt_strikes_where_the_call_into_c_was_made(pool):
+    """Not one boundary later, when code may have left the block around it."""
+
+    def read(started, fd):
+        import os
+
+        try:
+            started.put(None)
+            os.read(fd, 1)
+        except KeyboardInterrupt:
+            return "inside"
+        return "outside"
+
+    fd, write = os.pipe()
+    try:
+        future = signalled(pool, read, fd)
+        assert future.interrupt()
+        os.write(write, b"1")
+        assert future.result(LIMIT) == "inside"
+    finally:
+        os.close(fd)
+        os.close(write)
 
 
 def test_interrupt_of_what_is_tried_again():
