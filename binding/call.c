@@ -67,24 +67,6 @@ visit(sipy_run *run, const sipy_image *request, sipy_image *reply, sipy_failure 
     return end;
 }
 
-static bool
-is_text(const sipy_text *text, const char *expected)
-{
-    return text->data != NULL && (size_t)text->size == strlen(expected) &&
-           memcmp(text->data, expected, (size_t)text->size) == 0;
-}
-
-/* Raises what kept a call or its result from crossing: what ran out of memory says so,
- * whichever side it was on. */
-static PyObject *
-not_crossed(const sipy_failure *failure, sipy_state *state, const char *what)
-{
-    bool memory =
-        is_text(&failure->name, "MemoryError") && is_text(&failure->module, "builtins");
-    return sipy_failure_raise_as(
-        failure, memory ? PyExc_MemoryError : state->NotShareableError, what);
-}
-
 static PyObject *
 conclude(sipy_state *state, visit_end end, const sipy_image *reply,
          const sipy_failure *failure)
@@ -99,12 +81,12 @@ conclude(sipy_state *state, visit_end end, const sipy_image *reply,
         case VISIT_RAISED:
             return sipy_failure_raise_to_caller(failure, home, state);
         case VISIT_NOT_DECODED:
-            return not_crossed(failure, state,
-                               "the call could not be rebuilt in the other interpreter");
+            return sipy_failure_raise_not_crossed(
+                failure, state, "the call could not be rebuilt in the other interpreter");
         case VISIT_NOT_RETURNED:
             break;
     }
-    return not_crossed(failure, state, "the result cannot be sent back");
+    return sipy_failure_raise_not_crossed(failure, state, "the result cannot be sent back");
 }
 
 /* The end of a visit whose reply holds memory of interp's: it is decoded before, and given

@@ -133,6 +133,14 @@ type_text(PyObject *type, const char *attribute)
     return text_steal(sipy_compat_attr(type, attribute));
 }
 
+/* Whether an interrupt was raised since there were so many. Each step of a description may
+ * run code of anybody, and swallows what that raises: the next one must not begin. */
+static bool
+is_interrupted(const sipy_home *home, uint32_t interrupts)
+{
+    return home != NULL && si_load_relaxed(&home->interp->interrupts) != interrupts;
+}
+
 void
 sipy_failure_capture(sipy_failure *out, sipy_home *home)
 {
@@ -144,19 +152,22 @@ sipy_failure_capture(sipy_failure *out, sipy_home *home)
         out->formatted = join_formatted(out);
         return;
     }
+    uint32_t interrupts = home == NULL ? 0 : si_load_relaxed(&home->interp->interrupts);
     PyObject *type = (PyObject *)Py_TYPE(exc);
     out->name = type_text(type, "__name__");
     out->qualname = type_text(type, "__qualname__");
     out->module = type_text(type, "__module__");
     out->message = capture_message(exc, &out->name);
     out->formatted = join_formatted(out);
-    out->display = capture_display(exc);
+    if (!is_interrupted(home, interrupts)) {
+        out->display = capture_display(exc);
+    }
     if (out->display.data == NULL && out->formatted.data != NULL) {
         out->display = text_from_bytes(out->formatted.data, out->formatted.size);
     }
     sipy_image_init(&out->original);
-    out->has_original =
-        home != NULL && sipy_encode(home->transfer, exc, SIPY_FAILED, &out->original) == 0;
+    out->has_original = home != NULL && !is_interrupted(home, interrupts) &&
+                        sipy_encode(home->transfer, exc, SIPY_FAILED, &out->original) == 0;
     if (!out->has_original) {
         PyErr_Clear(); /* then only its text crosses */
         sipy_image_fini(&out->original);
@@ -354,6 +365,16 @@ sipy_failure_raise_as(const sipy_failure *failure, PyObject *error, const char *
         Py_DECREF(formatted);
     }
     return NULL;
+}
+
+PyObject *
+sipy_failure_raise_not_crossed(const sipy_failure *failure, sipy_state *state,
+                               const char *what)
+{
+    bool memory =
+        text_is(&failure->name, "MemoryError") && text_is(&failure->module, "builtins");
+    return sipy_failure_raise_as(
+        failure, memory ? PyExc_MemoryError : state->NotShareableError, what);
 }
 
 void

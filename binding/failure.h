@@ -28,7 +28,8 @@ typedef struct sipy_failure {
 } sipy_failure;
 
 /* Takes the exception that is set in the current interpreter and fills out (zeroed).
- * home may be NULL, where there is none yet. Never fails: what cannot be had is absent.
+ * home may be NULL, where there is none yet. Never fails: what cannot be had is absent, as
+ * is what comes after an interrupt. Runs Python, of the exception's class: inside a run.
  * Clears the exception. */
 void
 sipy_failure_capture(sipy_failure *out, sipy_home *home);
@@ -53,6 +54,12 @@ sipy_failure_stand_in(void *owner, PyObject *told, PyObject *reason);
 /* As sipy_failure_raise, but raises error with "prefix: formatted" as its message. */
 PyObject *
 sipy_failure_raise_as(const sipy_failure *failure, PyObject *error, const char *prefix);
+
+/* Raises what kept a call or its result from crossing: NotShareableError, or MemoryError if
+ * it ran out of memory, whichever side it was on. Returns NULL. */
+PyObject *
+sipy_failure_raise_not_crossed(const sipy_failure *failure, sipy_state *state,
+                               const char *what);
 
 /* Frees what capture filled. Any thread, attached or not. Fine on zeroed memory. */
 void

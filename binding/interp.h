@@ -50,6 +50,7 @@ typedef struct sipy_interp {
     si_atomic_u32 errands_due;   /* hint: the list is not empty */
     si_atomic_u64 run;           /* counts up at each start and end of a run: odd = runs */
     si_atomic_u64 interrupt_run; /* the run to interrupt, or 0; written under mu */
+    si_atomic_u32 interrupts;    /* how many have been taken to be raised */
     si_atomic_u32 coming;        /* 1: the gate is held by a run that has not begun yet */
     si_atomic_u64 run_thread;    /* ident of the run's thread, or 0; written by it */
     si_atomic_u32 run_depth;     /* of that run (binding/interrupt.h); written by it */

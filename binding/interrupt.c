@@ -58,6 +58,7 @@ take(sipy_interp *interp)
     si_mutex_lock(&interp->mu);
     if (si_load_relaxed(&interp->interrupt_run) == si_load_acquire(&interp->run)) {
         exc = interp->interrupt_exc;
+        (void)si_add_relaxed(&interp->interrupts, 1);
     }
     si_store_relaxed(&interp->interrupt_run, 0);
     si_mutex_unlock(&interp->mu);

@@ -66,11 +66,23 @@ sipy_job_new(sipy_home *home, PyObject *func, PyObject *const *args, size_t narg
 
 /* --- in the worker -------------------------------------------------------------------- */
 
-/* Whether the exception that is set is the one that was asked for. */
-static bool
-is_asked_for(const sipy_job *job, sipy_ask ask, PyObject *exc)
+/* Notes that the task was ended by what was asked for, if what ended it may be that. */
+static void
+note_end(const sipy_job *job, sipy_attempt *out, bool keyboard, bool timeout)
 {
-    return si_load_acquire(&job->asked) == (uint32_t)ask && PyErr_ExceptionMatches(exc);
+    uint32_t asked = si_load_acquire(&job->asked);
+    if (asked == SIPY_ASKED_TO_STOP && keyboard) {
+        out->stopped = true;
+    }
+    if (asked == SIPY_OUT_OF_TIME && timeout) {
+        out->outcome = SIPY_TIMED_OUT;
+    }
+}
+
+static uint32_t
+interrupts_of(const sipy_worker *worker)
+{
+    return si_load_relaxed(&worker->interp->interrupts);
 }
 
 /* Makes the call and packs what it returns. An exception may be set afterwards. */
@@ -80,12 +92,14 @@ make_call(sipy_worker *worker, sipy_job *job, sipy_attempt *out)
     sipy_home *home = worker->interp->home;
     sipy_meter *meter = worker->interp->meter;
     sipy_stage stage = SIPY_DECODING;
+    uint32_t interrupts = interrupts_of(worker);
     sipy_meter_add(&meter->bytes_in, request_of(job)->len);
     PyObject *result = sipy_run_call_packet(home->transfer, request_of(job), &stage);
     if (result == NULL) {
         out->outcome = stage == SIPY_DECODING ? SIPY_NOT_REBUILT : SIPY_RAISED;
     }
     else {
+        interrupts = interrupts_of(worker);
         out->reply = sipy_encode_packet(home->transfer, result, SIPY_ASYNC, 0);
         out->outcome = out->reply != NULL ? SIPY_RETURNED : SIPY_NOT_RETURNED;
         if (out->reply != NULL) {
@@ -93,20 +107,23 @@ make_call(sipy_worker *worker, sipy_job *job, sipy_attempt *out)
         }
         Py_DECREF(result);
     }
+    if ((out->outcome == SIPY_NOT_REBUILT || out->outcome == SIPY_NOT_RETURNED) &&
+        interrupts_of(worker) != interrupts) {
+        note_end(job, out, true, true); /* no fault of the values */
+    }
     if (out->outcome == SIPY_RETURNED) {
         sipy_home_flush(home); /* inside the run: a stream may be code of anybody */
     }
 }
 
-/* Takes the exception that is set, after the run. */
+/* Takes the exception that is set. Inside the run: to describe it is code of anybody. */
 static void
 capture(sipy_worker *worker, const sipy_job *job, sipy_attempt *out)
 {
     sipy_home *home = worker->interp->home;
-    out->stopped = is_asked_for(job, SIPY_ASKED_TO_STOP, PyExc_KeyboardInterrupt);
-    if (is_asked_for(job, SIPY_OUT_OF_TIME, PyExc_TimeoutError)) {
-        out->outcome = SIPY_TIMED_OUT;
-    }
+    uint32_t interrupts = interrupts_of(worker);
+    note_end(job, out, PyErr_ExceptionMatches(PyExc_KeyboardInterrupt),
+             PyErr_ExceptionMatches(PyExc_TimeoutError));
     /* An interrupt that came too late must not hit what runs now. */
     PyObject *exc = PyErr_GetRaisedException();
     sipy_compat_reset_thread(worker->slot->ts);
@@ -122,6 +139,9 @@ capture(sipy_worker *worker, const sipy_job *job, sipy_attempt *out)
         PyErr_Clear(); /* then the results in front of the failure are lost, not it */
     }
     sipy_home_flush(home);
+    if (interrupts_of(worker) != interrupts) {
+        note_end(job, out, true, true); /* it has struck the description */
+    }
 }
 
 bool
@@ -209,11 +229,11 @@ sipy_job_run(sipy_worker *worker, sipy_job *job, sipy_attempt *tried)
     else {
         tried->stopped = true;
     }
-    end_run(worker, job);
     if (PyErr_Occurred()) {
         capture(worker, job, tried);
     }
     Py_CLEAR(worker->partial);
+    end_run(worker, job);
     sipy_compat_reset_thread(worker->slot->ts);
     count_run(worker, job, started_ns);
 }
@@ -294,14 +314,14 @@ caused_by(PyObject *error, const char *text, PyObject *cause)
     return exc;
 }
 
-/* NotShareableError with the reason in its text, which programs log without the causes. */
+/* What did not cross, with the reason in its text, which programs log without the causes. */
 static PyObject *
 not_crossed(const sipy_job *job, sipy_state *state, const char *text, PyObject *cause)
 {
     if (job->failure == NULL) {
         return caused_by(state->NotShareableError, text, cause);
     }
-    sipy_failure_raise_as(job->failure, state->NotShareableError, text);
+    sipy_failure_raise_not_crossed(job->failure, state, text);
     PyObject *exc = take_exception();
     PyException_SetCause(exc, cause);
     return exc;

@@ -104,12 +104,12 @@ prepare(sipy_worker *worker, sipy_failure *failure)
     if (PyErr_Occurred() && si_gate_is_closed(&interp->gate)) {
         failed = "was stopped while it started";
     }
-    si_store_seq_cst(&worker->starting, 0);
-    sipy_interrupt_shut(interp);
     if (PyErr_Occurred()) {
         sipy_failure_capture(failure, home);
     }
-    sipy_home_flush(home);
+    sipy_home_flush(home); /* inside the run, too: code of anybody */
+    si_store_seq_cst(&worker->starting, 0);
+    sipy_interrupt_shut(interp);
     sipy_compat_reset_thread(worker->slot->ts);
     return failed;
 }

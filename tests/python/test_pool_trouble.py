@@ -137,6 +137,79 @@ def test_interrupt_strikes_where_the_call_into_c_was_made(pool):
         os.close(write)
 
 
+def stay(started):
+    started.put(None)
+    while True:
+        started.qsize()
+
+
+class EndlessText(Exception):
+    def __str__(self):
+        stay(*self.args)
+
+
+class EndlessCopy(Exception):
+    def __reduce__(self):
+        stay(*self.args)
+
+
+class EndlessResult:
+    def __init__(self, started):
+        self.started = started
+
+    def __reduce__(self):
+        stay(self.started)
+
+
+def raise_text(started):
+    raise EndlessText(started)
+
+
+def raise_copy(started):
+    raise EndlessCopy(started)
+
+
+def take_argument(value):
+    pass
+
+
+# What is sent, and who makes it run for ever.
+ENDLESS = [raise_text, raise_copy, EndlessResult, take_argument]
+
+
+def start_endless(submit, function):
+    started = subinterpreters.create_queue()
+    argument = Slow(started) if function is take_argument else started
+    return started, submit(function, argument)
+
+
+@pytest.mark.parametrize("function", ENDLESS)
+def test_interrupt_of_what_describes_or_sends(pool, function):
+    started, future = start_endless(pool.submit, function)
+    started.get(timeout=LIMIT)
+    assert future.interrupt()
+    assert_cancelled(future)
+    assert pool.submit(abs, -1).result(LIMIT) == 1
+
+
+@pytest.mark.parametrize("function", ENDLESS)
+def test_timeout_of_what_describes_or_sends(pool, function):
+    pool.submit(take_argument, None).result(LIMIT)  # has this module imported
+    _, future = start_endless(pool.options(timeout=0.2).submit, function)
+    with pytest.raises(TimeoutError, match="exceeded its timeout"):
+        future.result(LIMIT)
+    assert pool.submit(abs, -1).result(LIMIT) == 1
+
+
+def test_shutdown_while_the_failure_of_an_initializer_is_described():
+    started = subinterpreters.create_queue()
+    pool = InterpreterPoolExecutor(1, initializer=raise_text, initargs=(started,))
+    future = pool.submit(abs, -1)
+    started.get(timeout=LIMIT)
+    pool.shutdown(cancel_futures=True)
+    assert_cancelled(future)
+
+
 def test_interrupt_of_what_is_tried_again():
     def endless(started):
         started.put(None)
@@ -162,6 +235,34 @@ def test_interrupting_at_any_moment(pool):
         except CancelledError:
             assert stopped
     assert pool.submit(abs, -1).result(LIMIT) == 1
+
+
+class NoMemory:
+    """Finds none when it is taken apart, or where it is rebuilt."""
+
+    def __init__(self, rebuilt):
+        self.rebuilt = rebuilt
+
+    def __reduce__(self):
+        if self.rebuilt:
+            return raise_memory_error, ()
+        raise MemoryError("too big")
+
+
+def raise_memory_error():
+    raise MemoryError("too big")
+
+
+@pytest.mark.parametrize("call", [(NoMemory, False), (repr, NoMemory(True))])
+def test_no_memory_to_cross(pool, call):
+    for use in (lambda *call: pool.submit(*call).result(LIMIT), call_elsewhere):
+        with pytest.raises(MemoryError, match="too big"):
+            use(*call)
+
+
+def call_elsewhere(*call):
+    with subinterpreters.create() as interp:
+        return interp.call(*call)
 
 
 @pytest.mark.unsanitized("it needs more memory than the limit")
