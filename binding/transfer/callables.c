@@ -4,6 +4,9 @@
  * the function by some name: its own one or another (`alias = method`, private names,
  * which the compiler mangles). Where it has not (super(), one made by hand), it crosses
  * as MethodType(function, self).
+ *
+ * One that a module keeps as a function of its own, under the method's name
+ * (random.choice), crosses by that name: each interpreter uses what its own module has.
  */
 #include "binding/transfer/encoder.h"
 
@@ -103,6 +106,46 @@ reduce_method(PyObject *self, PyObject *func)
     return reduced;
 }
 
+/* The module attribute of that name, borrowed. NULL: none, or with an exception. */
+static PyObject *
+kept_as(PyObject *module_name, PyObject *name)
+{
+    PyObject *module = PyImport_GetModule(module_name), *found = NULL;
+    if (module != NULL && PyModule_Check(module)) {
+        found = PyDict_GetItemWithError(PyModule_GetDict(module), name);
+    }
+    Py_XDECREF(module); /* sys.modules has it, too */
+    return found;
+}
+
+int
+sipy__enc_kept_method(sipy_encoder *e, PyObject *obj)
+{
+    PyObject *self = PyMethod_Check(obj)      ? PyMethod_GET_SELF(obj)
+                     : PyCFunction_Check(obj) ? PyCFunction_GET_SELF(obj)
+                                              : NULL;
+    PyObject *module = NULL, *name = NULL;
+    int result = 0;
+    if (self == NULL) {
+        return 0;
+    }
+    if (sipy_compat_get_optional((PyObject *)Py_TYPE(self), e->t->n___module__, &module) <
+            0 ||
+        sipy_compat_get_optional(obj, e->t->n___name__, &name) < 0) {
+        result = -1;
+    }
+    else if (module != NULL && PyUnicode_Check(module) && name != NULL &&
+             PyUnicode_Check(name) && PyUnicode_Compare(module, e->t->n___main__) != 0) {
+        result = kept_as(module, name) == obj;
+        if (PyErr_Occurred() || (result && sipy__enc_reference(e, obj, module, name) < 0)) {
+            result = -1;
+        }
+    }
+    Py_XDECREF(module);
+    Py_XDECREF(name);
+    return result;
+}
+
 int
 sipy__enc_method(sipy_encoder *e, PyObject *obj)
 {
@@ -113,6 +156,10 @@ sipy__enc_method(sipy_encoder *e, PyObject *obj)
     }
     /* It is the method that is called; its function crosses as any other does. */
     e->calling = false;
+    int kept = sipy__enc_kept_method(e, obj);
+    if (kept != 0) {
+        return kept < 0 ? -1 : 0;
+    }
     PyObject *reduced = reduce_method(PyMethod_GET_SELF(obj), PyMethod_GET_FUNCTION(obj));
     int failed = reduced == NULL || sipy__enc_reduced(e, obj, reduced, 0, NULL, memo) < 0;
     Py_XDECREF(reduced);

@@ -217,6 +217,11 @@ sipy__dict_item(PyObject *dict, const char *name);
 int
 sipy__enc_method(sipy_encoder *e, PyObject *obj);
 
+/* A method that the module of its object's class has as a function (random.choice).
+ * -> 1 written | 0 obj is none, nothing was written | -1 */
+int
+sipy__enc_kept_method(sipy_encoder *e, PyObject *obj);
+
 /* A str that is part of something else. */
 int
 sipy__enc_text(sipy_encoder *e, PyObject *str);

@@ -291,7 +291,7 @@ sipy__enc_reduce(sipy_encoder *e, PyObject *obj)
             result = -1;
         }
     }
-    else {
+    else if ((result = sipy__enc_kept_method(e, obj)) == 0) {
         result = sipy__enc_reduced(e, obj, reduced, 0, NULL, memo);
     }
     Py_DECREF(reduced);

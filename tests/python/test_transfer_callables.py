@@ -246,6 +246,26 @@ CASES = {
         assert call(dict.fromkeys, 'ab') == {'a': None, 'b': None}
         assert call(int(3).__add__, 4) == 7
     """,
+    "methods that a module has as functions": """
+        import random
+        from random import getrandbits, random as draw, seed
+        def drawn(): return getrandbits(64), draw()
+        state = random.getstate()
+        assert len({call(drawn), drawn(), call(drawn)}) == 3
+        random.setstate(state)
+        assert call(lambda: draw()) != draw()
+        assert call(getrandbits, 64) != getrandbits(64)
+        own = random.Random(1)
+        assert call(own.random) == own.random()
+        call(seed, 1)
+        random.seed(2)
+        first = call(draw)
+        call(seed, 1)
+        assert call(draw) == first != draw()
+        assert call(echo, random.choice) is random.choice
+        assert call(lambda f: f is random.choice, random.choice)
+        assert [f is draw for f in call(echo, [draw, draw])] == [True, True]
+    """,
 }
 
 
