@@ -4,7 +4,7 @@
  * qualified name, number of cells, namespace | code | defaults, keyword defaults,
  * attributes | for each cell whether it is filled, and with what | number of needed
  * globals, and for each its name, its value, the number of its binding | of those that are
- * not bound any more: a dict of name and that number.
+ * not bound any more: a dict of name and that number | a list of submodules.
  * The receiver makes the function from the first two parts and makes it known by its
  * id, so that the rest may refer to it.
  */
@@ -178,7 +178,7 @@ write_description(sipy_encoder *e, building *b, PyObject *needs)
         sipy__enc_described(e, kwdefaults, "keyword defaults", NULL) < 0 ||
         sipy__enc_described(e, dict, "attributes", NULL) < 0 ||
         write_cells(e, func, list) < 0 || write_needs(e, space, needs) < 0 ||
-        write_gone(e, func, space, needs) < 0;
+        write_gone(e, func, space, needs) < 0 || sipy__enc_submodules(e, func, needs) < 0;
     Py_XDECREF(space);
     return failed ? -1 : 0;
 }
@@ -510,7 +510,7 @@ fill_function(sipy_decoder *d, PyObject *func, PyObject *applied)
             return -1;
         }
     }
-    return unbind(d, f->func_globals, applied);
+    return unbind(d, f->func_globals, applied) < 0 ? -1 : sipy__dec_submodules(d);
 }
 
 PyObject *

@@ -300,6 +300,17 @@ sipy__blob_open(sipy_transfer *t, si_block *blob);
 int
 sipy__enc_described(sipy_encoder *e, PyObject *value, const char *what, PyObject *name);
 
+/* ---- submodules ---- */
+
+/* Writes the names of the loaded submodules that func, whose globals are needs, may use as
+ * attributes. -> 0 | -1 with an exception */
+int
+sipy__enc_submodules(sipy_encoder *e, PyFunctionObject *func, PyObject *needs);
+
+/* Reads and imports them. -> 0 | -1 with an exception */
+int
+sipy__dec_submodules(sipy_decoder *d);
+
 /* ---- what is made by a call ---- */
 
 /* obj by an id and a description: callable, arguments, keywords, attributes, as parts_of

@@ -24,6 +24,31 @@ CASES = {
         def helper(x): return 0
         assert call(f, 1.5) == 1
     """,
+    "submodules that the script imported": """
+        import sys, types, xml.etree.ElementTree, logging.handlers, concurrent.futures
+        def f():
+            return xml.etree.ElementTree.fromstring('<a/>').tag, inner()
+        def inner():
+            def innermost(): return logging.handlers.QueueHandler.__name__
+            return innermost()
+        assert call(f) == ('a', 'QueueHandler')
+        def closed():
+            import email.mime.text
+            return lambda: email.mime.text.MIMEText('b').get_payload()
+        assert call(closed()) == 'b'
+        class Parser:
+            def run(self): return xml.sax.parseString.__name__
+        assert 'xml.sax' not in sys.modules
+        import xml.sax
+        assert call(Parser().run) == 'parseString'
+        xml.here = sys.modules['xml.here'] = types.ModuleType('xml.here')
+        assert call(lambda there: xml and hasattr(there, 'here') and there.here == 1,
+                    types.SimpleNamespace(here=1))
+        loaded = lambda: sorted(name for name in sys.modules if 'wsgiref' in name)
+        import wsgiref.util, wsgiref.headers
+        assert call(lambda: wsgiref.util.guess_scheme({}) and loaded()) == [
+            'wsgiref', 'wsgiref.util']
+    """,
     "recursion": """
         def fact(n): return 1 if n < 2 else n * fact(n - 1)
         def even(n): return n == 0 or odd(n - 1)
