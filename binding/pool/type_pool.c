@@ -323,13 +323,13 @@ join(const sipy_state *state, sipy_pool *pool)
     return sipy_wait_for_task(&pool->gone, state->interp, SI_FOREVER) < 0 ? -1 : 0;
 }
 
-/* _shutdown(wait, cancel_futures) */
+/* _shutdown(wait, cancel_futures, interrupt): the last one cancels, too */
 static PyObject *
 pool_shutdown(PyObject *op, PyObject *args)
 {
     pool_object *self = as_pool(op);
-    int wait, cancel;
-    if (!PyArg_ParseTuple(args, "pp:_shutdown", &wait, &cancel)) {
+    int wait, cancel, interrupt;
+    if (!PyArg_ParseTuple(args, "ppp:_shutdown", &wait, &cancel, &interrupt)) {
         return NULL;
     }
     sipy_pool *pool = self->pool;
@@ -340,8 +340,8 @@ pool_shutdown(PyObject *op, PyObject *args)
     int result = 0;
     Py_BEGIN_ALLOW_THREADS
     sipy_pool_close(pool);
-    if (cancel) {
-        sipy_pool_stop(pool, false, PyExc_KeyboardInterrupt); /* nobody waits for it */
+    if (cancel || interrupt) {
+        sipy_pool_stop(pool, interrupt, PyExc_KeyboardInterrupt);
     }
     Py_END_ALLOW_THREADS
     if (wait) {

@@ -24,6 +24,7 @@ from ._mapping import Mapping
 
 if TYPE_CHECKING:
     import asyncio
+    from types import TracebackType
 
 __all__ = ["BrokenInterpreterPool", "Future", "InterpreterPoolExecutor"]
 
@@ -479,17 +480,37 @@ class InterpreterPoolExecutor(_core._Pool, ThreadPoolExecutor):  # type: ignore[
             progress,
         ).start()
 
-    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+    def shutdown(
+        self,
+        wait: bool = True,
+        *,
+        cancel_futures: bool = False,
+        interrupt: bool = False,
+    ) -> None:
         """Take no more tasks; wait for those there are, unless wait is false.
 
         cancel_futures: cancel those that no worker has begun, try none again, and
-        interrupt workers that are still in their initializer.
+        interrupt workers that are still in their initializer. interrupt: do so, and
+        raise KeyboardInterrupt in those that run.
 
         Workers end, and their interpreters are closed, when there is nothing left.
         """
-        self._shutdown(wait, cancel_futures)
+        self._shutdown(wait, cancel_futures, interrupt)
         if wait:
             _await_callbacks()
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_val: BaseException | None,
+        exc_tb: TracebackType | None,
+    ) -> None:
+        """Wait for what was submitted; at Ctrl-C, in the block or here, stop it."""
+        try:
+            self.shutdown(interrupt=isinstance(exc_val, KeyboardInterrupt))
+        except KeyboardInterrupt:
+            self.shutdown(interrupt=True)
+            raise
 
     @property
     def _threads(self) -> range:  # type: ignore[override]

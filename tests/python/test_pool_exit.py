@@ -55,6 +55,64 @@ def test_ctrl_c_while_waiting(script):
     assert script.ok(source) == "interrupted True\n"
 
 
+ONE_CTRL_C = """
+    import signal
+    def loop(q):
+        q.put(1)
+        while True: pass
+    class Pool(InterpreterPoolExecutor):
+        def shutdown(self, *args, **options):
+            if LATE and not options.get('interrupt'):
+                signal.raise_signal(signal.SIGINT)  # as if it came during the wait
+            super().shutdown(*args, **options)
+    q = subinterpreters.create_queue()
+    try:
+        with Pool(1) as pool:
+            futures = [pool.submit(loop, q) for _ in range(2)]
+            q.get()
+            if not LATE:
+                signal.raise_signal(signal.SIGINT)
+    except KeyboardInterrupt:
+        print(repr(futures[0].exception(0)), futures[1].cancelled())
+"""
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_one_ctrl_c_ends_a_block_whose_tasks_never_end(script, late):
+    source = SCRIPT_START + ONE_CTRL_C.replace("LATE", str(late))
+    assert script.ok(source) == "KeyboardInterrupt() True\n"
+
+
+def test_shutdown_that_interrupts(script):
+    source = SCRIPT_START + (
+        "    def loop(q):\n"
+        "        q.put(1)\n"
+        "        while True: pass\n"
+        "    q = subinterpreters.create_queue()\n"
+        "    pool = InterpreterPoolExecutor(2)\n"
+        "    futures = [pool.submit(loop, q) for _ in range(3)]\n"
+        "    q.get(), q.get()\n"
+        "    pool.shutdown(interrupt=True)\n"
+        "    print({repr(f.exception(0)) for f in futures[:2]})\n"
+        "    print(futures[2].cancelled())\n"
+    )
+    assert script.ok(source) == "{'KeyboardInterrupt()'}\nTrue\n"
+
+
+def test_another_exception_in_the_block_does_not_stop_the_work(script):
+    source = SCRIPT_START + (
+        "    gate = subinterpreters.create_queue()\n"
+        "    try:\n"
+        "        with InterpreterPoolExecutor(1) as pool:\n"
+        "            futures = [pool.submit(gate.get) for _ in range(2)]\n"
+        "            gate.put(1), gate.put(2)\n"
+        "            raise SystemExit(3)\n"
+        "    except SystemExit:\n"
+        "        print([f.result(0) for f in futures])\n"
+    )
+    assert script.ok(source) == "[1, 2]\n"
+
+
 def test_fork_leaves_a_usable_child(script):
     source = SCRIPT_START + (
         "    import warnings\n"
