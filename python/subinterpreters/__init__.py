@@ -42,6 +42,8 @@ from ._core import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from . import aio as aio
+    from . import executor as executor
     from .executor import BrokenInterpreterPool, InterpreterPoolExecutor
 
     __version__: str
@@ -101,4 +103,13 @@ def __getattr__(name: str) -> object:
         from importlib.metadata import version  # noqa: PLC0415
 
         return version("subinterpreters")
+    if name in ("aio", "executor"):
+        # `from . import` would ask here again.
+        from importlib import import_module  # noqa: PLC0415
+
+        return import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, "aio", "executor"})

@@ -232,6 +232,24 @@ def test_importing_the_package_loads_little(tmp_path: Path) -> None:
     assert "subinterpreters._install" not in loaded
 
 
+def test_names_that_are_loaded_late(tmp_path: Path) -> None:
+    output = assert_runs(
+        tmp_path,
+        """
+        import sys
+        import subinterpreters
+        late = {"BrokenInterpreterPool", "InterpreterPoolExecutor", "aio", "executor"}
+        assert late | set(subinterpreters.__all__) <= set(dir(subinterpreters))
+        assert "concurrent.futures" not in sys.modules
+        print(subinterpreters.executor.InterpreterPoolExecutor.__name__)
+        print(subinterpreters.aio.map.__name__)
+        from subinterpreters import aio
+        assert aio is sys.modules["subinterpreters.aio"] is subinterpreters.aio
+        """,
+    )
+    assert output == "InterpreterPoolExecutor\nmap\n"
+
+
 def test_version(tmp_path: Path) -> None:
     output = assert_runs(
         tmp_path,
