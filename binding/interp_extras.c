@@ -136,7 +136,8 @@ sipy_interpreter_interrupt(PyObject *op, PyObject *const *args, Py_ssize_t nargs
     if (sipy_parse_args(&signature, args, nargs, kwnames, given) < 0) {
         return NULL;
     }
-    PyObject *exc = given[0] == NULL ? PyExc_KeyboardInterrupt : given[0];
+    bool usual = given[0] == NULL || given[0] == Py_None;
+    PyObject *exc = usual ? PyExc_KeyboardInterrupt : given[0];
     sipy_interp *interp = sipy_interpreter_driven(self, "interrupt");
     if (interp == NULL || check_interrupt(exc) < 0 ||
         sipy_check_ours(self->state, interp, "interrupt") < 0) {

@@ -463,9 +463,10 @@ PyDoc_STRVAR(call_in_thread_doc,
              "The result is discarded; an exception is reported by threading.excepthook.");
 PyDoc_STRVAR(
     interrupt_doc,
-    "interrupt($self, /, exc=KeyboardInterrupt)\n--\n\n"
+    "interrupt($self, /, exc=None)\n--\n\n"
     "Raise exc, a built-in exception class, in the code that the interpreter runs.\n\n"
-    "It is raised between two bytecodes, or in the blocking queue operation that the code\n"
+    "None: KeyboardInterrupt. It is raised between two bytecodes, or in the blocking queue "
+    "operation that the code\n"
     "waits in. Returns whether anything was running. A call into C that does not return\n"
     "is not interrupted. May be called from any thread.");
 

@@ -1,5 +1,6 @@
 """Errors say what CPython 3.14 says, where it says something of use."""
 
+import inspect
 import sys
 
 import pytest
@@ -157,3 +158,23 @@ def test_of_queues_as_cpython(name):
     for module in modules():
         queue = module.create_queue(1)
         assert raised(do, queue) == (kind, text.format(queue.id)), module
+
+
+def public_callables():
+    for name in subinterpreters.__all__:
+        value = getattr(subinterpreters, name)
+        if isinstance(value, type):
+            if not issubclass(value, BaseException):
+                yield name, value
+                for method, function in vars(value).items():
+                    if not method.startswith("_") and inspect.isroutine(function):
+                        yield f"{name}.{method}", function
+        elif callable(value):
+            yield name, value
+
+
+@pytest.mark.parametrize(
+    "value", [pytest.param(value, id=name) for name, value in public_callables()]
+)
+def test_tells_its_parameters(value):
+    inspect.signature(value)
