@@ -41,19 +41,19 @@ async def ask(port, path):
     print(path, text.split("\r\n\r\n")[1])
 
 
-async def main(pool):
-    port = int(sys.argv[1]) if len(sys.argv) > 1 else 0
-    server = await asyncio.start_server(
-        lambda reader, writer: answer(pool, reader, writer), "127.0.0.1", port
-    )
-    async with server:
-        if port:
-            await server.serve_forever()
-        port = server.sockets[0].getsockname()[1]
-        paths = ["/1000", "/20000", "/spam", "/1000000000"]
-        await asyncio.gather(*(ask(port, path) for path in paths))
+async def main():
+    async with InterpreterPoolExecutor() as pool:
+        port = int(sys.argv[1]) if len(sys.argv) > 1 else 0
+        server = await asyncio.start_server(
+            lambda reader, writer: answer(pool, reader, writer), "127.0.0.1", port
+        )
+        async with server:
+            if port:
+                await server.serve_forever()
+            port = server.sockets[0].getsockname()[1]
+            paths = ["/1000", "/20000", "/spam", "/1000000000"]
+            await asyncio.gather(*(ask(port, path) for path in paths))
 
 
 if __name__ == "__main__":
-    with InterpreterPoolExecutor() as pool:  # its end would keep the loop waiting
-        asyncio.run(main(pool))
+    asyncio.run(main())

@@ -20,7 +20,7 @@ from . import _core
 if TYPE_CHECKING:
     from .executor import InterpreterPoolExecutor
 
-__all__ = ["Call", "map"]
+__all__ = ["Call", "map", "shutdown"]
 
 _T = TypeVar("_T")
 
@@ -147,3 +147,18 @@ def put_into(
     """Return the coroutine of ``queue.put_async(obj)``."""
     attempt = partial(queue.put_nowait, obj, unbounditems=unbounditems)
     return _in_turn(queue, True, attempt, _core.QueueFull)
+
+
+async def shutdown(pool: InterpreterPoolExecutor, *, interrupt: bool = False) -> None:
+    """Shut the pool down and wait for that while the loop goes on.
+
+    interrupt: stop what runs, as pool.shutdown() does. So does cancelling this.
+    """
+    run = get_running_loop().run_in_executor
+    end = run(None, partial(pool.shutdown, interrupt=interrupt))
+    try:
+        await asyncio.shield(end)
+    except asyncio.CancelledError:
+        pool.shutdown(wait=False, interrupt=True)
+        await end
+        raise

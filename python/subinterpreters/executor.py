@@ -25,6 +25,7 @@ from ._mapping import Mapping
 if TYPE_CHECKING:
     import asyncio
     from types import TracebackType
+    from typing import Self
 
 __all__ = ["BrokenInterpreterPool", "Future", "InterpreterPoolExecutor"]
 
@@ -511,6 +512,23 @@ class InterpreterPoolExecutor(_core._Pool, ThreadPoolExecutor):  # type: ignore[
         except KeyboardInterrupt:
             self.shutdown(interrupt=True)
             raise
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_val: BaseException | None,
+        exc_tb: TracebackType | None,
+    ) -> None:
+        """As the end of a with block, but the loop goes on. Cancelling stops the work."""
+        from asyncio import CancelledError  # noqa: PLC0415 - it is large
+
+        from .aio import shutdown  # noqa: PLC0415
+
+        stopped = isinstance(exc_val, KeyboardInterrupt | CancelledError)
+        await shutdown(self, interrupt=stopped)
 
     @property
     def _threads(self) -> range:  # type: ignore[override]

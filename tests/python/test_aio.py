@@ -154,3 +154,60 @@ def test_the_loop_stays_responsive(pool):
         return beats
 
     assert asyncio.run(main()) > 5
+
+
+class TestAsyncWith:
+    def test_the_loop_goes_on_while_the_end_waits(self):
+        started, release = (
+            subinterpreters.create_queue(),
+            subinterpreters.create_queue(),
+        )
+
+        async def main():
+            async with InterpreterPoolExecutor(1) as pool:
+                call = pool.run(wait_on, started, release)
+                # Put by the loop, once the block has ended.
+                asyncio.get_running_loop().call_soon(release.put, "released")
+            with pytest.raises(RuntimeError, match="after shutdown"):
+                pool.submit(abs, 1)
+            return await call
+
+        assert asyncio.run(main()) == "released"
+
+    @pytest.mark.parametrize("where", ["in the block", "at its end"])
+    def test_cancelling_stops_the_work(self, where):
+        started, release = (
+            subinterpreters.create_queue(),
+            subinterpreters.create_queue(),
+        )
+
+        async def use(calls):
+            async with InterpreterPoolExecutor(1) as pool:
+                calls.append(pool.submit(wait_on, started, release))
+                calls.append(pool.submit(abs, 1))
+                if where == "in the block":
+                    await asyncio.Event().wait()
+
+        async def main():
+            calls = []
+            task = asyncio.ensure_future(use(calls))
+            await asyncio.to_thread(started.get, timeout=LIMIT)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            return calls
+
+        running, waiting = asyncio.run(main())
+        assert isinstance(running.exception(timeout=0), KeyboardInterrupt)
+        assert waiting.cancelled()
+
+    def test_an_exception_does_not(self):
+        async def use(calls):
+            async with InterpreterPoolExecutor(1) as pool:
+                calls.append(pool.submit(abs, -1))
+                raise LookupError
+
+        calls = []
+        with pytest.raises(LookupError):
+            asyncio.run(use(calls))
+        assert calls[0].result(timeout=0) == 1
