@@ -338,6 +338,10 @@ original_of(const sipy_pool *pool, const sipy_job *job, PyObject *failed)
         Py_XDECREF(original);
         return failed;
     }
+    /* Each would keep the other, and what the traceback refers to, until a collection. */
+    if (PyObject_SetAttrString(failed, "original", Py_None) < 0) {
+        PyErr_Clear();
+    }
     PyObject *cause = PyException_GetCause(original);
     if (cause != failed && add_place(pool, job, original) < 0) {
         PyErr_Clear(); /* it refuses notes */

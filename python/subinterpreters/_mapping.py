@@ -70,12 +70,12 @@ class Mapping:
     def _length_of(iterables: tuple[Any, ...]) -> int | None:
         try:
             return min([len(iterable) for iterable in iterables], default=0)
-        except TypeError:
+        except Exception:  # none, or one that cannot be told: only a hint for us
             return None
 
     def _next_size(self) -> int:
         if self._chunksize is not None:
-            size = self._chunksize
+            size = min(self._chunksize, sys.maxsize)
         elif self._options._timeout_ns:
             size = 1  # the timeout is that of one call
         else:
@@ -105,6 +105,7 @@ class Mapping:
             return False
         chunk = list(islice(self._items, size))
         if not chunk:
+            self._untimed.clear()  # or it would keep the results
             return False
         options = self._options
         future = options._pool._submit(
@@ -159,9 +160,12 @@ class Mapping:
                 except BaseException:
                     if future.done():
                         yield from future._partial() or ()
+                    else:
+                        future.cancel()
                     raise
+                finally:
+                    del future  # its exception refers to this frame
                 self._in_flight -= size
-                del future
                 if self._buffersize is not None:
                     while self._send_chunk():
                         pass

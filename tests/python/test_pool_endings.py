@@ -317,6 +317,76 @@ def test_an_unordered_map_that_takes_too_long(pool):
     gate.put(None)
 
 
+def test_a_map_that_takes_too_long_cancels_all_that_waits(pool):
+    gate, seen = subinterpreters.create_queue(), subinterpreters.create_queue()
+    busy = pool.submit(gate.get)
+    found = pool.map(seen.put, [1, 2], chunksize=1, timeout=0.01)
+    with pytest.raises(TimeoutError):
+        next(found)
+    gate.put(None)
+    busy.result(LIMIT)
+    pool.submit(abs, 1).result(LIMIT)  # after whatever is left of them
+    assert seen.empty()
+
+
+class Result:
+    pass
+
+
+def test_a_map_keeps_no_result_that_was_taken():
+    gate = subinterpreters.create_queue()
+    with InterpreterPoolExecutor(1) as pool:
+        busy = pool.submit(gate.get)  # so that no chunk ends before all are sent
+        found = pool.map(lambda _: Result(), range(8))
+        gate.put(None)
+        busy.result(LIMIT)
+        taken = [weakref.ref(next(found)) for _ in range(7)]
+        assert [result() for result in taken[:5]] == [None] * 5
+
+
+class Bad(Exception):
+    pass
+
+
+def fail(item):
+    raise Bad(item)
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda pool: next(pool.map(fail, [1])),
+        lambda pool: pool.submit(fail, 1).result(LIMIT),
+    ],
+)
+def test_what_a_task_has_raised_is_in_no_cycle(pool, ask):
+    gc.collect()
+    gc.disable()
+    try:
+        try:
+            ask(pool)
+        except Bad as error:
+            left = weakref.ref(error)
+        assert left() is None
+    finally:
+        gc.enable()
+
+
+class Unsure(list):
+    """Does not say how long it is."""
+
+    def __len__(self):
+        raise ValueError("who knows")
+
+
+def test_a_map_of_what_has_no_usable_length(pool):
+    assert list(pool.map(abs, Unsure([-1, -2]))) == [1, 2]
+    endless = pool.map(abs, range(-1, -(10**30), -1), buffersize=2)
+    assert [next(endless), next(endless)] == [1, 2]
+    endless.close()
+    assert list(pool.map(abs, [-1], chunksize=2**70)) == [1]
+
+
 # --- arguments ----------------------------------------------------------------------
 
 
