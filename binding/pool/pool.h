@@ -362,6 +362,10 @@ sipy_outbox_of(const sipy_state *state, PyObject *obj);
 PyObject *
 sipy_outbox_loop(PyObject *obj);
 
+/* A future was subscribed to obj, an Outbox. */
+void
+sipy_outbox_expect(PyObject *obj);
+
 /* Whether this process made obj, an Outbox (and not one that forked this one). */
 bool
 sipy_outbox_usable(PyObject *obj);

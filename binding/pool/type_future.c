@@ -16,6 +16,7 @@ typedef struct future_object {
     sipy_promise promise;
     PyObject *waiters;   /* of concurrent.futures.wait and as_completed, or NULL */
     PyObject *callbacks; /* a list, or NULL */
+    PyObject *guard;     /* a lock for these two and notified, or NULL */
     char subscribed;     /* an outbox is told of the end */
     char notified;       /* and its reader has seen it */
 } future_object;
@@ -55,6 +56,7 @@ future_traverse(PyObject *op, visitproc visit, void *arg)
     Py_VISIT(Py_TYPE(op));
     Py_VISIT(self->waiters);
     Py_VISIT(self->callbacks);
+    Py_VISIT(self->guard);
     return sipy_promise_traverse(&self->promise, visit, arg);
 }
 
@@ -65,6 +67,7 @@ future_clear(PyObject *op)
     sipy_promise_clear(&self->promise);
     Py_CLEAR(self->waiters);
     Py_CLEAR(self->callbacks);
+    Py_CLEAR(self->guard);
     return 0;
 }
 
@@ -296,11 +299,12 @@ future_subscribe(PyObject *op, PyObject *arg)
 {
     future_object *self = as_future(op);
     si_outbox *box = sipy_outbox_of(self->promise.state, arg);
-    if (box == NULL) {
+    if (box == NULL || sipy_promise_can_end(&self->promise) < 0) {
         return NULL;
     }
-    if (!self->subscribed) {
-        self->subscribed = sipy_promise_subscribe(&self->promise, box, op);
+    if (!self->subscribed && sipy_promise_subscribe(&self->promise, box, op)) {
+        self->subscribed = 1;
+        sipy_outbox_expect(arg);
     }
     return PyBool_FromLong(self->subscribed);
 }
@@ -351,6 +355,7 @@ static PyMethodDef future_methods[] = {
 static PyMemberDef future_members[] = {
     {"_waiter_list", _Py_T_OBJECT, offsetof(future_object, waiters), 0, NULL},
     {"_callbacks", _Py_T_OBJECT, offsetof(future_object, callbacks), 0, NULL},
+    {"_guard", _Py_T_OBJECT, offsetof(future_object, guard), 0, NULL},
     {"_subscribed", Py_T_BOOL, offsetof(future_object, subscribed), Py_READONLY, NULL},
     {"_notified", Py_T_BOOL, offsetof(future_object, notified), 0, NULL},
     {NULL, 0, 0, 0, NULL},

@@ -17,6 +17,7 @@ typedef struct outbox_object {
     si_outbox *box;      /* a reference */
     uint32_t generation; /* of forks, when it was made */
     PyObject *loop;      /* a weak reference to the event loop that it is for, or NULL */
+    Py_ssize_t expected; /* futures that are subscribed and were not taken */
 } outbox_object;
 
 static outbox_object *
@@ -66,6 +67,12 @@ PyObject *
 sipy_outbox_loop(PyObject *obj)
 {
     return as_outbox(obj)->loop;
+}
+
+void
+sipy_outbox_expect(PyObject *obj)
+{
+    as_outbox(obj)->expected++;
 }
 
 bool
@@ -119,6 +126,13 @@ outbox_dealloc(PyObject *op)
     Py_DECREF(type);
 }
 
+static Py_ssize_t
+outbox_length(PyObject *op)
+{
+    return (Py_ssize_t)si_outbox_count(as_outbox(op)->box);
+}
+
+/* The reader is the only one who takes. */
 static PyObject *
 outbox_take(PyObject *op, PyObject *limit)
 {
@@ -127,17 +141,12 @@ outbox_take(PyObject *op, PyObject *limit)
     if (most == -1 && PyErr_Occurred()) {
         return NULL;
     }
-    PyObject *list = PyList_New(0);
-    for (Py_ssize_t i = 0; i < most && list != NULL; i++) {
-        si_task *task = si_outbox_take(self->box);
-        if (task == NULL) {
-            break;
-        }
-        PyObject *future = future_of(task);
-        if (PyList_Append(list, future) < 0) {
-            Py_CLEAR(list);
-        }
-        Py_DECREF(future);
+    Py_ssize_t count = outbox_length(op);
+    count = most < count ? Py_MAX(most, 0) : count;
+    PyObject *list = PyList_New(count); /* what is taken must not get lost */
+    for (Py_ssize_t i = 0; i < count && list != NULL; i++) {
+        PyList_SET_ITEM(list, i, future_of(si_outbox_take(self->box)));
+        self->expected--;
     }
     return list;
 }
@@ -193,12 +202,18 @@ outbox_wait(PyObject *op, PyObject *timeout)
     if (sipy_deadline_from(timeout, &deadline_ns) < 0) {
         return NULL;
     }
+    sipy_interp *here = self->state->interp;
     do {
+        status = SI_INTERRUPTED;
         si_waiter_arm(&waiter);
-        Py_BEGIN_ALLOW_THREADS
-        status = si_outbox_wait(self->box, &waiter, deadline_ns);
-        Py_END_ALLOW_THREADS
-        if (status == SI_INTERRUPTED && PyErr_CheckSignals() < 0) {
+        if (sipy_interrupt_publish(here, &waiter)) {
+            Py_BEGIN_ALLOW_THREADS
+            status = si_outbox_wait(self->box, &waiter, deadline_ns);
+            Py_END_ALLOW_THREADS
+            sipy_interrupt_retract(here, &waiter);
+        }
+        if (status == SI_INTERRUPTED &&
+            (sipy_interrupt_deliver(here) < 0 || PyErr_CheckSignals() < 0)) {
             return NULL;
         }
     } while (status == SI_INTERRUPTED);
@@ -218,12 +233,6 @@ outbox_fileno(PyObject *op, PyObject *Py_UNUSED(ignored))
     return PyLong_FromLong(as_outbox(op)->box->wakeup.read_fd);
 }
 
-static Py_ssize_t
-outbox_length(PyObject *op)
-{
-    return (Py_ssize_t)si_outbox_count(as_outbox(op)->box);
-}
-
 static PyMethodDef outbox_methods[] = {
     {"take", outbox_take, METH_O,
      "take($self, limit, /)\n--\n\nAt most limit ended futures, oldest first."},
@@ -239,6 +248,12 @@ static PyMethodDef outbox_methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
+static PyMemberDef outbox_members[] = {
+    {"expected", Py_T_PYSSIZET, offsetof(outbox_object, expected), Py_READONLY,
+     "How many futures are subscribed and were not taken."},
+    {NULL, 0, 0, 0, NULL},
+};
+
 static PyType_Slot outbox_slots[] = {
     {Py_tp_doc,
      "Outbox(loop=None, /)\n--\n\n"
@@ -246,6 +261,7 @@ static PyType_Slot outbox_slots[] = {
     {Py_tp_new, outbox_new},
     {Py_tp_dealloc, outbox_dealloc},
     {Py_tp_methods, outbox_methods},
+    {Py_tp_members, outbox_members},
     {Py_sq_length, outbox_length},
     {0, NULL},
 };

@@ -47,22 +47,32 @@ class BrokenInterpreterPool(BrokenThreadPool):
 
 # --- telling of the end of tasks ----------------------------------------------------
 
-# Guards _waiter_list, _callbacks and _notified of all futures, and what follows. It is
-# what concurrent.futures takes for the condition of each future. Reentrant, since
-# wait() takes those of many futures at once.
+# Guards what follows. Whoever holds it takes no guard of a future.
 _condition = threading.Condition(threading.RLock())
 _outbox = _core._Outbox()
 _LINGER_SECONDS = 0.2  # that the notifying thread stays after the last future
-_expected = 0  # subscribed futures that are not in _due yet
 _due: deque[Future[Any]] = deque()  # have ended, and nobody was told yet
 _taken = 0  # how many have come to _due: each one's number is how many came before it
 _telling: dict[threading.Thread, int] = {}  # who tells of a future -> its number
 _notifier: threading.Thread | None = None  # who reads the outbox
 
 
+def _guard_of(future: Future[Any]) -> Any:
+    """Return the lock of _waiter_list, _callbacks and _notified of *future*.
+
+    It is what concurrent.futures takes for its condition. One for each: wait() takes
+    those of many futures at once, of other kinds too, in an order of the futures.
+    """
+    if future._guard is None:
+        with _condition:
+            if future._guard is None:
+                future._guard = threading.RLock()
+    return future._guard
+
+
 def _tell(future: Future[Any]) -> None:
     """Tell everybody who asked to hear of the end of *future*."""
-    with _condition:
+    with _guard_of(future):
         future._notified = True
         callbacks, future._callbacks = future._callbacks, None
         for waiter in future._waiter_list or ():
@@ -95,15 +105,14 @@ def _notify() -> None:
         while _notifier is me and _due:
             _tell_next(me)
         with _condition:
-            if _notifier is me and not there and _expected == 0:
+            if _notifier is me and not there and not _outbox.expected:
                 _notifier = None
 
 
 def _take() -> None:
-    global _expected, _taken
+    global _taken
     with _condition:
         batch = _outbox.take(_BATCH)
-        _expected -= len(batch)
         _taken += len(batch)
         _due.extend(batch)
 
@@ -123,26 +132,26 @@ def _tell_next(me: threading.Thread) -> None:
 
 def _expect(future: Future[Any]) -> bool:
     """Have the notifier tell of the end of *future*; False if it is over and everybody
-    was told. Needs _condition."""
-    global _expected
+    was told. Needs its guard."""
     if future._notified:
         return False
     if not future._subscribed:
         if future.done():
             return False
-        if _notifier is None:
-            _start_notifier()  # first, for it may fail
-        if not future._subscribe(_outbox):
-            return False
-        _expected += 1
+        with _condition:
+            if _notifier is None:
+                _start_notifier()  # first, for it may fail
+            return future._subscribe(_outbox)
     return True
 
 
 def _expect_and_wait(future: Future[Any]) -> None:
     """As _expect(), for who is about to wait: a callback, too, which keeps the notifier
-    from its work. Another one then goes on with that. Needs _condition."""
-    if _expect(future) and threading.current_thread() is _notifier:
-        _start_notifier()
+    from its work. Another one then goes on with that. Needs the guard of *future*."""
+    if _expect(future):
+        with _condition:
+            if threading.current_thread() is _notifier:
+                _start_notifier()
 
 
 def _start_notifier() -> None:
@@ -190,7 +199,7 @@ class Future(_core._TaskFuture, futures.Future[_T]):
         were added; at once, if the task has ended already. One that blocks holds up the
         others, unless it is in ``wait()`` or ``as_completed()``.
         """
-        with _condition:
+        with _guard_of(self):
             if _expect(self):
                 if self._callbacks is None:
                     self._callbacks = []
@@ -203,10 +212,11 @@ class Future(_core._TaskFuture, futures.Future[_T]):
     # when the notifier says so.
 
     @property
-    def _condition(self) -> threading.Condition:  # type: ignore[override]
-        with _condition:
+    def _condition(self) -> Any:
+        guard = _guard_of(self)
+        with guard:
             _expect_and_wait(self)
-        return _condition
+        return guard
 
     @property
     def _waiters(self) -> list[Any]:  # type: ignore[override]
@@ -290,10 +300,10 @@ threading._register_atexit(_at_exit)  # type: ignore[attr-defined]
 
 def _after_fork() -> None:
     """In a child: nobody tells of the parent's tasks, and its locks may be held."""
-    global _condition, _outbox, _expected, _notifier, _taken
+    global _condition, _outbox, _notifier, _taken
     _condition = threading.Condition(threading.RLock())
     _outbox = _core._Outbox()
-    _expected = _taken = 0
+    _taken = 0
     _notifier = None
     _due.clear()
     _telling.clear()
