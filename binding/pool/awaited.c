@@ -25,28 +25,33 @@ load(sipy_state *state)
     return state->get_running_loop == NULL ? -1 : 0;
 }
 
-/* The box of loop: a borrowed reference, or NULL with an exception. */
+/* The box of loop: a new reference, or NULL with an exception. */
 static PyObject *
 box_of(sipy_state *state, PyObject *loop)
 {
     if (loop == state->last_loop && sipy_outbox_usable(state->last_box)) {
-        return state->last_box;
+        return Py_NewRef(state->last_box);
     }
     PyObject *box = PyObject_GetItem(state->loop_boxes, loop);
     if (box == NULL || sipy_outbox_of(state, box) == NULL) {
         Py_XDECREF(box);
         return NULL;
     }
-    Py_XSETREF(state->last_box, box);
-    Py_XSETREF(state->last_loop, Py_NewRef(loop));
-    return state->last_box;
+    /* Both first: what is let go may run code, also that of another loop. */
+    PyObject *last_box = state->last_box;
+    PyObject *last_loop = state->last_loop;
+    state->last_box = Py_NewRef(box);
+    state->last_loop = Py_NewRef(loop);
+    Py_XDECREF(last_box);
+    Py_XDECREF(last_loop);
+    return box;
 }
 
 PyObject *
 sipy_submit_awaited(sipy_state *state, sipy_pool *pool, sipy_order *order)
 {
     PyObject *loop = load(state) < 0 ? NULL : PyObject_CallNoArgs(state->get_running_loop);
-    order->box = loop == NULL ? NULL : Py_XNewRef(box_of(state, loop));
+    order->box = loop == NULL ? NULL : box_of(state, loop);
     PyObject *call = order->box == NULL ? NULL : sipy_submit(state, pool, order);
     Py_CLEAR(order->box);
     Py_XDECREF(loop);

@@ -41,10 +41,12 @@ class _Loops(dict[asyncio.AbstractEventLoop, _core._Outbox]):
     """Event loop -> its box. Loops that are closed go when another one comes."""
 
     def __missing__(self, loop: asyncio.AbstractEventLoop) -> _core._Outbox:
-        for other in [other for other in self if other.is_closed()]:
-            del self[other]
-        box = self[loop] = _core._Outbox(loop)
+        for other in list(self):  # other threads add and remove some meanwhile
+            if other.is_closed():
+                self.pop(other, None)
+        box = _core._Outbox(loop)
         loop.add_reader(box.fileno(), box.deliver, _BATCH)
+        self[loop] = box
         return box
 
 

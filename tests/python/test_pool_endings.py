@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import os
+import threading
 import weakref
 from concurrent.futures import as_completed, wait
 
@@ -132,6 +133,11 @@ def test_a_pool_that_has_timed_out_leaves_no_thread(script):
         print("gone")
     """
     assert script.ok(source) == "gone\n"
+
+
+def broken(gate):
+    gate.get()
+    raise ValueError("no")
 
 
 # --- callbacks ----------------------------------------------------------------------
@@ -281,6 +287,101 @@ def test_a_map_without_room_for_a_call(pool, limit):
 
     with pytest.raises(ValueError, match="limit"):
         asyncio.run(main())
+
+
+class Hooked(asyncio.SelectorEventLoop):
+    """A loop in which something happens when it is asked whether it is closed."""
+
+    hook = None
+
+    def is_closed(self):
+        hook, self.hook = self.hook, None
+        if hook is not None:
+            hook()
+        return super().is_closed()
+
+
+def test_loops_that_come_and_go_in_several_threads(pool):
+    async def use():
+        return await pool.run(abs, -1)
+
+    async def use_with(hook):
+        hooked.hook = hook
+        return await pool.run(abs, -1)
+
+    def in_thread():
+        thread = threading.Thread(target=lambda: told.append(asyncio.run(use())))
+        thread.start()
+        thread.join()
+
+    told = []
+    hooked = Hooked()
+    hooked.run_until_complete(use())
+    assert asyncio.run(use_with(in_thread)) == 1
+    assert told == [1]
+    hooked.close()
+
+
+def test_a_loop_that_cannot_watch_the_first_time(pool):
+    gate = subinterpreters.create_queue()
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        watch = loop.add_reader
+        loop.add_reader = lambda *_: 1 / 0
+        with pytest.raises(ZeroDivisionError):
+            pool.run(abs, -1)
+        loop.add_reader = watch
+        call = pool.run(gate.get)
+        loop.call_soon(gate.put, "told")
+        return await asyncio.wait_for(call, LIMIT)
+
+    with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
+        assert runner.run(main()) == "told"
+
+
+def test_what_a_lost_loop_reports_may_use_another_loop(pool):
+    """The first call of a new loop lets go of the box of a closed one, and with it of
+    calls whose exception is reported then."""
+    gate = subinterpreters.create_queue()
+    finished = threading.Event()
+    told = []
+
+    async def leave():
+        call = pool.run(broken, gate)
+        call.add_done_callback(print)
+        return call
+
+    async def other(used):
+        told.append(await pool.run(abs, -3))
+        used.set()
+        await asyncio.to_thread(finished.wait, LIMIT)
+
+    def report(loop, context):
+        used = threading.Event()
+        threads.append(threading.Thread(target=lambda: asyncio.run(other(used))))
+        threads[0].start()
+        used.wait(LIMIT)
+
+    async def main():
+        call = pool.run(gate.get)
+        asyncio.get_running_loop().call_soon(gate.put, "told")
+        return await asyncio.wait_for(call, LIMIT)
+
+    threads = []
+    loop = asyncio.new_event_loop()
+    loop.set_exception_handler(report)
+    call = loop.run_until_complete(leave())
+    loop.close()
+    gate.put(None)
+    pool.submit(abs, 1).result(LIMIT)
+    del call
+    try:
+        assert asyncio.run(main()) == "told"
+    finally:
+        finished.set()
+        threads[0].join()
+    assert told == [3]
 
 
 # --- map ----------------------------------------------------------------------------
