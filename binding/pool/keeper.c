@@ -14,19 +14,23 @@
 
 #define STUCK_NS 1000000000 /* how long an interrupted job may take to stop */
 
-/* One worker that is due, found under the pool's lock. */
-typedef struct due_job {
-    sipy_job *job; /* a reference */
-    bool again;    /* it was interrupted before */
-} due_job;
+/* The run of a worker that is due, found under the pool's lock: the job may have ended by
+ * now, or be tried again. */
+typedef struct due_run {
+    sipy_job *job;       /* a reference */
+    sipy_interp *interp; /* a reference */
+    uint64_t run;        /* of interp */
+    bool again;          /* it was interrupted before */
+} due_run;
 
-/* Finds a worker that is due. Its job has a reference: the worker's own, which cannot go
- * while `current` says so, for the worker clears that under mu if due_ns is set. */
+/* Finds a worker that is due, and marks its try as late. Its job has a reference: the
+ * worker's own, which cannot go while `current` says so, for the worker clears that under mu
+ * if due_ns is set. */
 static bool
-find_due(sipy_pool *pool, int64_t now_ns, int64_t *next_ns, due_job *found)
+find_due(sipy_pool *pool, int64_t now_ns, int64_t *next_ns, due_run *found)
 {
     *next_ns = SI_FOREVER;
-    *found = (due_job){NULL, false};
+    *found = (due_run){NULL, NULL, 0, false};
     si_mutex_lock(&pool->mu);
     for (sipy_worker *w = pool->workers; w != NULL; w = w->next) {
         int64_t due_ns = si_load_acquire(&w->due_ns);
@@ -35,9 +39,11 @@ find_due(sipy_pool *pool, int64_t now_ns, int64_t *next_ns, due_job *found)
             continue;
         }
         if (due_ns <= now_ns && found->job == NULL) {
+            bool again = si_load_acquire(&job->late) != 0;
             si_task_hold(&job->task);
-            found->job = job;
-            found->again = si_load_acquire(&job->asked) == SIPY_OUT_OF_TIME;
+            si_entry_hold(&w->interp->entry);
+            *found = (due_run){job, w->interp, si_load_acquire(&w->run), again};
+            si_store_release(&job->late, 1);
             si_store_release(&w->due_ns, due_ns = now_ns + STUCK_NS);
         }
         if (due_ns < *next_ns) {
@@ -51,13 +57,14 @@ find_due(sipy_pool *pool, int64_t now_ns, int64_t *next_ns, due_job *found)
 static void
 look(sipy_pool *pool, int64_t *next_ns)
 {
-    due_job due = {NULL, false};
+    due_run due;
     while (find_due(pool, si_now_ns(), next_ns, &due)) {
         if (due.again) {
-            (void)sipy_pool_give_up(pool, due.job);
+            (void)sipy_pool_give_up(pool, due.job, due.interp, due.run);
+            sipy_interp_drop(due.interp);
         }
         else {
-            (void)sipy_pool_interrupt(pool, due.job, SIPY_OUT_OF_TIME, PyExc_TimeoutError);
+            (void)sipy_pool_interrupt_run(due.interp, due.run, PyExc_TimeoutError);
         }
         si_task_drop(&due.job->task);
     }

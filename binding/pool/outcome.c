@@ -52,6 +52,28 @@ destroy_job(si_task *task)
     si_free(job);
 }
 
+bool
+sipy_job_cancel(sipy_pool *pool, sipy_job *job)
+{
+    bool mine = si_task_queue_cancel(&pool->queue, &job->task);
+    if (mine) {
+        drop_request(job);
+    }
+    return mine;
+}
+
+void
+sipy_job_end_unrun(sipy_job *job, sipy_outcome outcome)
+{
+    if (si_task_claim(&job->task)) {
+        drop_request(job);
+        job->outcome = outcome;
+        si_task_finish(&job->task,
+                       outcome == SIPY_BROKEN ? SI_TASK_DONE : SI_TASK_CANCELLED);
+    }
+    si_task_drop(&job->task);
+}
+
 sipy_job *
 sipy_job_new(sipy_home *home, PyObject *func, PyObject *const *args, size_t nargs,
              PyObject *kwnames)
@@ -70,11 +92,10 @@ sipy_job_new(sipy_home *home, PyObject *func, PyObject *const *args, size_t narg
 static void
 note_end(const sipy_job *job, sipy_attempt *out, bool keyboard, bool timeout)
 {
-    uint32_t asked = si_load_acquire(&job->asked);
-    if (asked == SIPY_ASKED_TO_STOP && keyboard) {
+    if (keyboard && si_load_acquire(&job->stop) != 0) {
         out->stopped = true;
     }
-    if (asked == SIPY_OUT_OF_TIME && timeout) {
+    if (timeout && si_load_acquire(&job->late) != 0) {
         out->outcome = SIPY_TIMED_OUT;
     }
 }
@@ -149,8 +170,7 @@ sipy_job_stop(sipy_pool *pool, sipy_job *job)
 {
     /* Either this finds the run, or the worker, which shows it first, finds the mark. */
     si_store_seq_cst(&job->stop, 1);
-    return si_task_queue_cancel(&pool->queue, &job->task) ||
-           sipy_pool_interrupt(pool, job, SIPY_ASKED_TO_STOP, PyExc_KeyboardInterrupt) ||
+    return sipy_job_cancel(pool, job) || sipy_pool_interrupt(pool, job) ||
            (si_load_acquire(&job->task.word) & SI_TASK_DONE) == 0;
 }
 
@@ -160,7 +180,7 @@ begin_run(sipy_worker *worker, sipy_job *job)
 {
     sipy_interp *interp = worker->interp;
     int64_t now_ns = si_now_ns();
-    si_store_release(&job->asked, SIPY_NOT_ASKED);
+    si_store_release(&job->late, 0);
     job->worker = worker->number;
     job->interp_id = interp->entry.id;
     sipy_interrupt_open(interp);
@@ -255,7 +275,7 @@ sipy_job_conclude(sipy_pool *pool, sipy_job *job, sipy_attempt *tried)
         job->submitted_ns = si_now_ns();
         si_task_queue_put_back(&pool->queue, &job->task);
         if (si_load_seq_cst(&pool->no_starts) != 0) {
-            (void)si_task_queue_cancel(&pool->queue, &job->task); /* or another one did */
+            (void)sipy_job_cancel(pool, job); /* or another one did */
         }
         return;
     }
@@ -304,11 +324,16 @@ execution_failed(const sipy_pool *pool, const sipy_job *job, sipy_home *home,
     return error;
 }
 
-/* A new exception of class error, caused by cause (stolen, may be NULL). */
+/* A new exception of class error, caused by cause (stolen, may be NULL). The text may be cut
+ * in the middle of a character. */
 static PyObject *
 caused_by(PyObject *error, const char *text, PyObject *cause)
 {
-    PyErr_SetString(error, text);
+    PyObject *message = PyUnicode_DecodeUTF8(text, (Py_ssize_t)strlen(text), "replace");
+    if (message != NULL) {
+        PyErr_SetObject(error, message);
+        Py_DECREF(message);
+    }
     PyObject *exc = take_exception();
     PyException_SetCause(exc, cause);
     return exc;

@@ -280,17 +280,6 @@ sipy_pool_grow(sipy_pool *pool)
     return si_load_seq_cst(&pool->alive) != 0 ? SI_OK : status;
 }
 
-void
-sipy_job_end_unrun(sipy_job *job, sipy_outcome outcome)
-{
-    if (si_task_claim(&job->task)) {
-        job->outcome = outcome;
-        si_task_finish(&job->task,
-                       outcome == SIPY_BROKEN ? SI_TASK_DONE : SI_TASK_CANCELLED);
-    }
-    si_task_drop(&job->task);
-}
-
 static void
 end_all(sipy_pool *pool, sipy_outcome outcome)
 {
@@ -349,13 +338,14 @@ sipy_pool_unlist(sipy_pool *pool, sipy_worker *worker)
 }
 
 bool
-sipy_pool_give_up(sipy_pool *pool, sipy_job *job)
+sipy_pool_give_up(sipy_pool *pool, sipy_job *job, const sipy_interp *interp, uint64_t run)
 {
     /* A worker stops running a job with a timeout under mu, so it cannot go meanwhile. */
     si_mutex_lock(&pool->mu);
     sipy_worker *worker = pool->workers;
     while (worker != NULL &&
-           si_load_acquire(&worker->current) != (uint64_t)(uintptr_t)job) {
+           (si_load_acquire(&worker->current) != (uint64_t)(uintptr_t)job ||
+            worker->interp != interp || si_load_acquire(&worker->run) != run)) {
         worker = worker->next;
     }
     bool mine = worker != NULL && si_task_claim(&job->task);
@@ -386,7 +376,7 @@ bool
 sipy_pool_retract(sipy_pool *pool, sipy_job *job)
 {
     bool inside = si_task_queue_retract(&pool->queue, &job->task);
-    settle(pool); /* closed meanwhile, it may have waited for this job */
+    after_unlisting(pool); /* of what could not start, which others may have counted on */
     return inside;
 }
 
@@ -411,10 +401,22 @@ sipy_pool_break(sipy_pool *pool, sipy_failure *failure, const char *text)
 
 /* --- interrupting -------------------------------------------------------------------- */
 
-/* The interpreter (reference) and the run in which a worker runs job now, or NULL. The
- * job is marked as asked under mu, so that the mark is not that of its next try. */
+bool
+sipy_pool_interrupt_run(sipy_interp *interp, uint64_t run, PyObject *exc)
+{
+    bool asked = false;
+    if (si_gate_enter(&interp->gate) == SI_OK) {
+        si_status status = sipy_interrupt_request_run(interp, run, exc);
+        asked = status == SI_OK || status == SI_FULL; /* full: a request is under way */
+        si_gate_leave(&interp->gate);
+    }
+    sipy_interp_drop(interp);
+    return asked;
+}
+
+/* The interpreter (reference) and the run in which a worker runs job now, or NULL. */
 static sipy_interp *
-find_run(sipy_pool *pool, sipy_job *job, sipy_ask ask, uint64_t *run)
+find_run(sipy_pool *pool, sipy_job *job, uint64_t *run)
 {
     sipy_interp *found = NULL;
     uint64_t wanted = (uint64_t)(uintptr_t)job;
@@ -427,7 +429,6 @@ find_run(sipy_pool *pool, sipy_job *job, sipy_ask ask, uint64_t *run)
         if (si_load_seq_cst(&w->current) == wanted) {
             found = w->interp;
             si_entry_hold(&found->entry);
-            si_store_release(&job->asked, (uint32_t)ask);
         }
     }
     si_mutex_unlock(&pool->mu);
@@ -470,13 +471,7 @@ sipy_pool_stop(sipy_pool *pool, bool jobs, PyObject *exc)
     uint64_t run = 0;
     sipy_interp *interp;
     while ((interp = next_to_stop(pool, jobs, &below, &run)) != NULL) {
-        if (si_gate_enter(&interp->gate) == SI_OK) {
-            /* Over already, or as many pending calls as there can be: one is ours. */
-            si_status status = sipy_interrupt_request_run(interp, run, exc);
-            (void)status;
-            si_gate_leave(&interp->gate);
-        }
-        sipy_interp_drop(interp);
+        (void)sipy_pool_interrupt_run(interp, run, exc); /* or it is over already */
     }
 }
 
@@ -516,19 +511,9 @@ sipy_pools_await(const sipy_interp *owner, int64_t deadline_ns)
 }
 
 bool
-sipy_pool_interrupt(sipy_pool *pool, sipy_job *job, sipy_ask ask, PyObject *exc)
+sipy_pool_interrupt(sipy_pool *pool, sipy_job *job)
 {
     uint64_t run = 0;
-    sipy_interp *interp = find_run(pool, job, ask, &run);
-    if (interp == NULL) {
-        return false;
-    }
-    bool asked = false;
-    if (si_gate_enter(&interp->gate) == SI_OK) {
-        si_status status = sipy_interrupt_request_run(interp, run, exc);
-        asked = status == SI_OK || status == SI_FULL; /* full: a request is under way */
-        si_gate_leave(&interp->gate);
-    }
-    sipy_interp_drop(interp);
-    return asked;
+    sipy_interp *interp = find_run(pool, job, &run);
+    return interp != NULL && sipy_pool_interrupt_run(interp, run, PyExc_KeyboardInterrupt);
 }

@@ -31,12 +31,6 @@ typedef enum sipy_outcome {
     SIPY_BROKEN,       /* the pool's failure or text says why nobody ran it */
 } sipy_outcome;
 
-typedef enum sipy_ask {
-    SIPY_NOT_ASKED = 0,
-    SIPY_ASKED_TO_STOP, /* by interrupt() */
-    SIPY_OUT_OF_TIME,   /* by the keeper */
-} sipy_ask;
-
 typedef struct sipy_job {
     si_task task;         /* first */
     int64_t timeout_ns;   /* 0: none */
@@ -46,7 +40,7 @@ typedef struct sipy_job {
     uint32_t retries;     /* tries that are left after a failure; the worker's */
     bool request_gone;    /* the call's packet was given back; the worker's */
     si_atomic_u32 stop;   /* 1: interrupt() was called; it is not begun any more */
-    si_atomic_u32 asked;  /* a sipy_ask; reset before each try */
+    si_atomic_u32 late;   /* 1: the keeper interrupts this try */
     uint64_t number;      /* of the task in its pool */
     uint32_t worker;      /* number of the worker that ran it last */
     int64_t interp_id;    /* of that worker's interpreter */
@@ -152,8 +146,8 @@ sipy_pool_usable(const sipy_pool *pool);
 si_status
 sipy_pool_grow(sipy_pool *pool);
 
-/* Takes a job that was put back out of the queue, if it is still there. Any thread.
- * -> whether it was */
+/* sipy_pool_grow has failed: takes the job that it was for out of the queue, if it is still
+ * there, and sees to those that counted on the same worker. Any thread. -> whether it was */
 bool
 sipy_pool_retract(sipy_pool *pool, sipy_job *job);
 
@@ -166,11 +160,6 @@ sipy_pool_go_without(sipy_pool *pool);
 /* No more jobs; workers end when none is left. Idempotent. Any thread. */
 void
 sipy_pool_close(sipy_pool *pool);
-
-/* Ends a job that nobody will run: as broken, or else as cancelled. Takes its reference.
- * Any thread. */
-void
-sipy_job_end_unrun(sipy_job *job, sipy_outcome outcome);
 
 /* Marks the pool as broken, if it is not; takes failure over (zeroed afterwards) and ends
  * all jobs. Any thread. */
@@ -186,15 +175,19 @@ sipy_pool_expect_end(sipy_pool *pool, sipy_worker *worker);
 void
 sipy_pool_unlist(sipy_pool *pool, sipy_worker *worker);
 
-/* Ends job for a worker that does not stop, and takes the worker off the pool.
- * -> false: it has stopped */
+/* Ends job for a worker that does not stop that run of it, and takes the worker off the
+ * pool. -> false: it has stopped */
 bool
-sipy_pool_give_up(sipy_pool *pool, sipy_job *job);
+sipy_pool_give_up(sipy_pool *pool, sipy_job *job, const sipy_interp *interp, uint64_t run);
 
-/* Interrupts job with exc if a worker runs it: once per try for each kind of ask.
- * -> whether it ran */
+/* Interrupts job with KeyboardInterrupt if a worker runs it. -> whether it ran */
 bool
-sipy_pool_interrupt(sipy_pool *pool, sipy_job *job, sipy_ask ask, PyObject *exc);
+sipy_pool_interrupt(sipy_pool *pool, sipy_job *job);
+
+/* Interrupts that run of interp, whose reference it takes, with exc. Any thread; never
+ * waits. -> whether it went on */
+bool
+sipy_pool_interrupt_run(sipy_interp *interp, uint64_t run, PyObject *exc);
 
 /* Cancels every job that no worker has begun, and interrupts with exc the workers that
  * start and with jobs those that run one: no worker starts after this, no job is tried
@@ -249,6 +242,16 @@ sipy_keeper_expect(sipy_pool *pool, int64_t due_ns);
 sipy_job *
 sipy_job_new(sipy_home *home, PyObject *func, PyObject *const *args, size_t nargs,
              PyObject *kwnames);
+
+/* Takes a job that no worker has begun out of the queue and ends it as cancelled; what its
+ * call holds goes at once. Any thread. -> whether it was inside */
+bool
+sipy_job_cancel(sipy_pool *pool, sipy_job *job);
+
+/* Ends a job that nobody will run: as broken, or else as cancelled. Takes its reference.
+ * Any thread. */
+void
+sipy_job_end_unrun(sipy_job *job, sipy_outcome outcome);
 
 /* future.interrupt(): takes job out of the queue, interrupts the run, or has the worker
  * that is between the two, or about to try it again, leave it. Any thread; never waits.

@@ -213,9 +213,8 @@ future_cancel(PyObject *op, PyObject *Py_UNUSED(ignored))
     if (promise->job == NULL || !sipy_pool_usable(promise->pool)) {
         Py_RETURN_FALSE;
     }
-    return PyBool_FromLong(
-        si_task_queue_cancel(&promise->pool->queue, &promise->job->task) ||
-        sipy_promise_cancelled(promise));
+    return PyBool_FromLong(sipy_job_cancel(promise->pool, promise->job) ||
+                           sipy_promise_cancelled(promise));
 }
 
 static PyObject *

@@ -323,13 +323,13 @@ join(const sipy_state *state, sipy_pool *pool)
     return sipy_wait_for_task(&pool->gone, state->interp, SI_FOREVER) < 0 ? -1 : 0;
 }
 
-/* _shutdown(wait, cancel_futures, interrupt): the last one cancels, too */
+/* _close(wait, cancel_futures, interrupt): the last one cancels, too */
 static PyObject *
-pool_shutdown(PyObject *op, PyObject *args)
+pool_close(PyObject *op, PyObject *args)
 {
     pool_object *self = as_pool(op);
     int wait, cancel, interrupt;
-    if (!PyArg_ParseTuple(args, "ppp:_shutdown", &wait, &cancel, &interrupt)) {
+    if (!PyArg_ParseTuple(args, "ppp:_close", &wait, &cancel, &interrupt)) {
         return NULL;
     }
     sipy_pool *pool = self->pool;
@@ -475,7 +475,7 @@ static PyMethodDef pool_methods[] = {
     {"run", _PyCFunction_CAST(pool_run), METH_FASTCALL | METH_KEYWORDS, run_doc},
     {"_run", _PyCFunction_CAST(pool_run_with), METH_FASTCALL | METH_KEYWORDS, NULL},
     {"_open", pool_open, METH_VARARGS, NULL},
-    {"_shutdown", pool_shutdown, METH_VARARGS, NULL},
+    {"_close", pool_close, METH_VARARGS, NULL},
     {"_worker_count", pool_workers, METH_NOARGS, NULL},
     {"stats", pool_stats, METH_NOARGS,
      "stats($self, /)\n--\n\n"

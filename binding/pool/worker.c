@@ -28,6 +28,38 @@ sipy_worker_here(void)
     return here;
 }
 
+bool
+sipy_worker_enter(sipy_worker *worker)
+{
+    sipy_interp *interp = worker->interp;
+    si_status status;
+    while ((status = si_gate_enter_exclusive(&interp->gate)) == SI_BUSY) {
+        if (si_gate_wait_exclusive(&interp->gate, SI_FOREVER) == SI_CLOSED) {
+            return false;
+        }
+    }
+    if (status != SI_OK) {
+        return false;
+    }
+    worker->slot = sipy_slot_get(interp);
+    if (worker->slot == NULL) {
+        si_gate_leave_exclusive(&interp->gate);
+        return false;
+    }
+    (void)sipy_slot_enter(worker->slot);
+    return true;
+}
+
+/* The interpreter, whose gate this thread has closed, ends. Not attached. */
+static void
+end_closed(sipy_interp *interp)
+{
+    while (si_gate_drain(&interp->gate, SI_FOREVER) != SI_OK) {
+        /* Signals are no business of this thread. */
+    }
+    (void)sipy_interp_end_detached(interp); /* if threads are in the way: the exit does */
+}
+
 /* --- opening ------------------------------------------------------------------------- */
 
 /* Makes the interpreter, attached to the owner inside an entry. -> NULL: failure filled */
@@ -124,28 +156,6 @@ break_pool(sipy_worker *worker, sipy_failure *failure, const char *what)
     sipy_failure_fini(failure);
 }
 
-bool
-sipy_worker_enter(sipy_worker *worker)
-{
-    sipy_interp *interp = worker->interp;
-    si_status status;
-    while ((status = si_gate_enter_exclusive(&interp->gate)) == SI_BUSY) {
-        if (si_gate_wait_exclusive(&interp->gate, SI_FOREVER) == SI_CLOSED) {
-            return false;
-        }
-    }
-    if (status != SI_OK) {
-        return false;
-    }
-    worker->slot = sipy_slot_get(interp);
-    if (worker->slot == NULL) {
-        si_gate_leave_exclusive(&interp->gate);
-        return false;
-    }
-    (void)sipy_slot_enter(worker->slot);
-    return true;
-}
-
 /* -> true with the thread attached to its interpreter | false: detached, pool broken or
  * without tasks */
 static bool
@@ -177,6 +187,9 @@ open_worker(sipy_worker *worker)
     si_mutex_unlock(&pool->mu);
     if (!sipy_worker_enter(worker)) { /* the exit ends it, say */
         break_pool(worker, &failure, "lost its interpreter");
+        if (si_gate_close(&interp->gate, true) == SI_OK) {
+            end_closed(interp);
+        }
         return false;
     }
     (void)sipy_compat_set_running(interp->native);
@@ -323,13 +336,9 @@ close_interp(sipy_worker *worker)
     sipy_slot_leave(NULL);
     bool mine = si_gate_close(&interp->gate, false) == SI_OK;
     si_gate_leave_exclusive(&interp->gate);
-    if (!mine) {
-        return;
+    if (mine) {
+        end_closed(interp);
     }
-    while (si_gate_drain(&interp->gate, SI_FOREVER) != SI_OK) {
-        /* Signals are no business of this thread. */
-    }
-    (void)sipy_interp_end_detached(interp); /* if threads are in the way: the exit does */
 }
 
 /* The life of a worker that makes its own interpreter. */

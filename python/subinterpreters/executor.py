@@ -320,7 +320,7 @@ def _nanoseconds(seconds: float | None, name: str) -> int:
         return 0
     if not seconds > 0:
         raise ValueError(f"{name} must be greater than 0")
-    return max(1, int(min(seconds * 1e9, 2**62)))  # 2**62 is for ever
+    return max(1, int(min(seconds, 2**32) * 1e9))  # 2**32 seconds are for ever
 
 
 def _count(value: int | None, name: str) -> int:
@@ -330,8 +330,8 @@ def _count(value: int | None, name: str) -> int:
         raise TypeError(f"{name} must be an int or None")
     if value < 1:
         raise ValueError(f"{name} must be >= 1")
-    if value >= 2**32:
-        raise ValueError(f"{name} must be < 2**32")
+    if value >= 2**31:
+        raise ValueError(f"{name} must be < 2**31")
     return value
 
 
@@ -351,11 +351,13 @@ class _Options:
         timeout: float | None = None,
         retries: int = 0,
     ) -> None:
+        if not isinstance(retries, int):
+            raise TypeError("retries must be an int")
         if retries < 0:
             raise ValueError("retries must be >= 0")
         self._pool = pool
         self._timeout_ns = _nanoseconds(timeout, "timeout")
-        self._retries = retries
+        self._retries = min(retries, 2**32 - 1)
 
     def submit(
         self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs
@@ -437,6 +439,7 @@ class InterpreterPoolExecutor(_core._Pool, ThreadPoolExecutor):  # type: ignore[
         _count(max_workers, "max_workers")
         if initializer is not None and not callable(initializer):
             raise TypeError("initializer must be a callable")
+        self._shutdown = False
         self._max_workers = max_workers
         self._thread_name_prefix = (
             thread_name_prefix or f"InterpreterPoolExecutor-{next(_numbers)}"
@@ -506,7 +509,8 @@ class InterpreterPoolExecutor(_core._Pool, ThreadPoolExecutor):  # type: ignore[
 
         Workers end, and their interpreters are closed, when there is nothing left.
         """
-        self._shutdown(wait, cancel_futures, interrupt)
+        self._shutdown = True
+        self._close(wait, cancel_futures, interrupt)
         if wait:
             _await_callbacks()
 

@@ -36,6 +36,7 @@ static uintptr_t first, last;  /* where the module is; written before the countd
 static _Atomic long countdown; /* fails on the step from 1 to 0 */
 static _Atomic int has_failed;
 static _Atomic int no_threads; /* 1: no call of pthread_create succeeds */
+static void (*_Atomic refusal)(void); /* called once, before the next of those fails */
 
 static int
 find_module(struct dl_phdr_info *info, size_t size, void *prefix)
@@ -76,6 +77,13 @@ fail_all_threads(int all)
     int known = fail_nth(0);
     atomic_store(&no_threads, all);
     return known < 0 ? -1 : 0;
+}
+
+/* Has function called by the next start of a thread that fails because all do. */
+void
+call_at_refusal(void (*function)(void))
+{
+    atomic_store(&refusal, function);
 }
 
 static int
@@ -174,7 +182,14 @@ pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*run)
     typedef int create(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
     static create *real;
     const void *caller = __builtin_return_address(0);
-    if (fails(caller) || (atomic_load(&no_threads) && is_ours(caller))) {
+    if (fails(caller)) {
+        return EAGAIN;
+    }
+    if (atomic_load(&no_threads) && is_ours(caller)) {
+        void (*function)(void) = atomic_exchange(&refusal, NULL);
+        if (function != NULL) {
+            function();
+        }
         return EAGAIN;
     }
     if (real == NULL) {

@@ -279,6 +279,37 @@ def test_no_threads_at_all(script, failing):
     assert done.stdout == "can't start new thread\n" * 2
 
 
+@pytest.mark.parametrize("again", [True, False])
+def test_a_task_that_counts_on_a_thread_that_is_refused(script, failing, again):
+    """It comes while the first worker is started, so it starts none of its own."""
+    source = f"""
+        import ctypes, subinterpreters
+        faults = ctypes.CDLL(None)
+        pool = subinterpreters.InterpreterPoolExecutor(1)
+        later = []
+
+        @ctypes.CFUNCTYPE(None)
+        def submit():
+            later.append(pool.submit(abs, -1))
+            if {again}:
+                faults.fail_all_threads(0)
+
+        assert faults.fail_all_threads(1) == 0
+        faults.call_at_refusal(submit)
+        try:
+            pool.submit(abs, -2)
+        except RuntimeError as error:
+            print(error)
+        error = later[0].exception()
+        print(error or later[0].result())
+        faults.fail_all_threads(0)
+        """
+    done = script.run(source, env=failing, timeout=20)
+    assert done.returncode == 0, done.stdout + done.stderr
+    end = "1" if again else "no thread could be started"
+    assert done.stdout == f"can't start new thread\n{end}\n"
+
+
 # Those that run Python code of CPython that does not survive this: os.fork() goes on
 # without the functions that were to be called before, threading (which captures use)
 # and asyncio leave threads and event loops that are half made.

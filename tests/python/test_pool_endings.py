@@ -140,6 +140,38 @@ def broken(gate):
     raise ValueError("no")
 
 
+def held(started, gate):
+    started.put(None)
+    gate.get()
+
+
+@pytest.mark.parametrize("way", ["cancel", "interrupt", "shutdown", "broken"])
+def test_what_a_task_that_is_not_run_holds_is_let_go(way):
+    gate = subinterpreters.create_queue()
+    argument = bytearray(10)
+    if way == "broken":
+        pool = InterpreterPoolExecutor(1, initializer=broken, initargs=(gate,))
+        busy = None
+    else:
+        pool = InterpreterPoolExecutor(1)
+        started = subinterpreters.create_queue()
+        busy = pool.submit(held, started, gate)
+        started.get(timeout=LIMIT)
+    future = pool.submit(len, memoryview(argument))
+    with pytest.raises(BufferError):
+        argument.append(1)
+    if way == "shutdown":
+        pool.shutdown(wait=False, cancel_futures=True)
+    elif way != "broken":
+        assert getattr(future, way)()
+    gate.put(None)
+    if busy is not None:
+        busy.result(LIMIT)
+    assert future.cancelled() if busy else future.exception(LIMIT)
+    argument.append(1)
+    pool.shutdown()
+
+
 # --- callbacks ----------------------------------------------------------------------
 
 
@@ -494,7 +526,7 @@ def test_a_map_of_what_has_no_usable_length(pool):
 @pytest.mark.parametrize(
     ("bad", "error", "message"),
     [
-        ({"max_workers": 2**32}, ValueError, "max_workers must be < "),
+        ({"max_workers": 2**31}, ValueError, "max_workers must be < "),
         ({"max_tasks_per_child": 2**64}, ValueError, "max_tasks_per_child must be < "),
         ({"max_tasks_per_child": 2**64 + 1}, ValueError, "max_tasks_per_child must be"),
         ({"max_pending": 2**64}, ValueError, "max_pending must be < "),
@@ -508,7 +540,12 @@ def test_arguments_of_a_pool(bad, error, message):
 
 
 def test_arguments_of_a_task(pool):
-    assert pool.options(timeout=float("inf")).submit(abs, -1).result(LIMIT) == 1
+    for timeout in (float("inf"), 10**400):
+        assert pool.options(timeout=timeout).submit(abs, -1).result(LIMIT) == 1
+    assert pool.options(retries=2**70).submit(abs, -1).result(LIMIT) == 1
+    for retries, error in ((1.5, TypeError), (None, TypeError), (-1, ValueError)):
+        with pytest.raises(error, match="retries must be"):
+            pool.options(retries=retries)
     with pytest.raises(TypeError, match=r"map\(\) got an unexpected keyword"):
         pool.options().map(abs, [1], bogus=1)
     with pytest.raises(TypeError, match="chunksize must be an integer"):
@@ -516,6 +553,28 @@ def test_arguments_of_a_task(pool):
     assert list(pool.options(retries=1).map(abs, [-1], chunksize=1, ordered=False)) == [
         1
     ]
+
+
+def test_the_largest_pool_of_short_lived_workers():
+    with InterpreterPoolExecutor(2**31 - 1, max_tasks_per_child=1) as pool:
+        assert pool.submit(abs, -1).result(LIMIT) == 1
+
+
+def test_a_name_that_is_cut_in_the_middle_of_a_character():
+    name = "x" + "\N{LATIN SMALL LETTER E WITH ACUTE}" * 60
+    with InterpreterPoolExecutor(1, name) as pool:
+        late = pool.options(timeout=0.01).submit(exec, "while True: pass")
+        with pytest.raises(TimeoutError, match="exceeded its timeout"):
+            late.result(LIMIT)
+    with InterpreterPoolExecutor(1, name, int, ("x",)) as pool:
+        with pytest.raises(BrokenInterpreterPool, match="failed in its initializer"):
+            pool.submit(abs, -1).result(LIMIT)
+
+
+def test_whether_a_pool_was_shut_down(pool):
+    assert not pool._shutdown  # as ThreadPoolExecutor has it, and people look at
+    pool.shutdown()
+    assert pool._shutdown
 
 
 def test_a_module_to_preload_that_is_not_there():
