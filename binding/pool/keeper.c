@@ -24,8 +24,8 @@ typedef struct due_run {
 } due_run;
 
 /* Finds a worker that is due, and marks its try as late. Its job has a reference: the
- * worker's own, which cannot go while `current` says so, for the worker clears that under mu
- * if due_ns is set. */
+ * worker's own, which cannot go while `current` says so, for the worker clears that under
+ * mu if due_ns is set. */
 static bool
 find_due(sipy_pool *pool, int64_t now_ns, int64_t *next_ns, due_run *found)
 {

@@ -324,8 +324,8 @@ execution_failed(const sipy_pool *pool, const sipy_job *job, sipy_home *home,
     return error;
 }
 
-/* A new exception of class error, caused by cause (stolen, may be NULL). The text may be cut
- * in the middle of a character. */
+/* A new exception of class error, caused by cause (stolen, may be NULL). The text may be
+ * cut in the middle of a character. */
 static PyObject *
 caused_by(PyObject *error, const char *text, PyObject *cause)
 {

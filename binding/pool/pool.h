@@ -146,8 +146,9 @@ sipy_pool_usable(const sipy_pool *pool);
 si_status
 sipy_pool_grow(sipy_pool *pool);
 
-/* sipy_pool_grow has failed: takes the job that it was for out of the queue, if it is still
- * there, and sees to those that counted on the same worker. Any thread. -> whether it was */
+/* sipy_pool_grow has failed: takes the job that it was for out of the queue, if it is
+ * still there, and sees to those that counted on the same worker. Any thread.
+ * -> whether it was there */
 bool
 sipy_pool_retract(sipy_pool *pool, sipy_job *job);
 

@@ -212,7 +212,7 @@ class Future(_core._TaskFuture, futures.Future[_T]):
     # when the notifier says so.
 
     @property
-    def _condition(self) -> Any:
+    def _condition(self) -> Any:  # type: ignore[override]
         guard = _guard_of(self)
         with guard:
             _expect_and_wait(self)
@@ -400,7 +400,7 @@ class _Options:
         return call
 
 
-class InterpreterPoolExecutor(_core._Pool, ThreadPoolExecutor):  # type: ignore[misc]
+class InterpreterPoolExecutor(_core._Pool, ThreadPoolExecutor):
     """Runs calls in other interpreters, in parallel.
 
     max_workers: how many at most; None: as many as there are CPUs for the process, and

@@ -2,11 +2,7 @@
 
 import pytest
 
-
-def test_waiting_for_futures_of_two_kinds_in_two_threads(script):
-    """Each thread comes to the other's lock while it holds its own: in the order that
-    concurrent.futures takes them in, by address."""
-    source = """
+TWO_KINDS = """
         import concurrent.futures, threading
         from subinterpreters import InterpreterPoolExecutor, create_queue
 
@@ -73,7 +69,12 @@ def test_waiting_for_futures_of_two_kinds_in_two_threads(script):
         pool.shutdown()
         print("no deadlock")
     """
-    assert script.ok(source, timeout=20) == "no deadlock\n"
+
+
+def test_waiting_for_futures_of_two_kinds_in_two_threads(script):
+    """Each thread comes to the other's lock while it holds its own: in the order that
+    concurrent.futures takes them in, by address."""
+    assert script.ok(TWO_KINDS, timeout=20) == "no deadlock\n"
 
 
 @pytest.mark.unsanitized("a child of ASan's may wait for a lock of its allocator")
