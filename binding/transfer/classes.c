@@ -467,8 +467,10 @@ sipy__enc_class(sipy_encoder *e, PyTypeObject *type)
         return enc_tag(e, TAG_REF, number);
     }
     bool is_static = sipy_compat_is_static_builtin(type);
-    if (is_static && strchr(type->tp_name, '.') != NULL) {
-        /* Not of builtins. To look for it by name would import a module, here and there. */
+    if (is_static && PyType_FastSubclass(type, Py_TPFLAGS_BASE_EXC_SUBCLASS) &&
+        strchr(type->tp_name, '.') != NULL) {
+        /* InterpreterError: a core type, though not of builtins. To look for it by name
+         * would import a module, here and there. */
         return write_static(e, type);
     }
     int written = sipy__enc_global(e, (PyObject *)type, NULL);

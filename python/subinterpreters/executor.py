@@ -536,7 +536,7 @@ class InterpreterPoolExecutor(_core._Pool, ThreadPoolExecutor):
         exc_val: BaseException | None,
         exc_tb: TracebackType | None,
     ) -> None:
-        """As the end of a with block, but the loop goes on. Cancelling stops the work."""
+        """As that of a with block, but the loop goes on. Cancelling stops the work."""
         from asyncio import CancelledError  # noqa: PLC0415 - it is large
 
         from .aio import shutdown  # noqa: PLC0415
