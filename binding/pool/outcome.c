@@ -339,7 +339,7 @@ caused_by(PyObject *error, const char *text, PyObject *cause)
     return exc;
 }
 
-/* What did not cross, with the reason in its text, which programs log without the causes. */
+/* What did not cross, with the reason in its text: programs log that without the causes. */
 static PyObject *
 not_crossed(const sipy_job *job, sipy_state *state, const char *text, PyObject *cause)
 {

@@ -35,7 +35,7 @@ __libc_realloc(void *ptr, size_t size);
 static uintptr_t first, last;  /* where the module is; written before the countdown */
 static _Atomic long countdown; /* fails on the step from 1 to 0 */
 static _Atomic int has_failed;
-static _Atomic int no_threads; /* 1: no call of pthread_create succeeds */
+static _Atomic int no_threads;        /* 1: no call of pthread_create succeeds */
 static void (*_Atomic refusal)(void); /* called once, before the next of those fails */
 
 static int

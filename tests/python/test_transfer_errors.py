@@ -312,26 +312,6 @@ exc = error(ValueError(1), samples.Picky(T, cached), KeyError(T, cached, list[T]
         assert out == "done\n"
 
 
-def test_static_class_is_not_looked_for_by_name(script):
-    """Not imported, that is: where memory is short an import may not come back."""
-    source = """
-        import sys
-        import subinterpreters
-
-        def seen(error):
-            import sys
-            return type(error).__name__, str(error), stays_out(sys.modules)
-
-        def stays_out(modules):
-            return "concurrent.interpreters" not in modules
-
-        there = subinterpreters.create()
-        print(there.call(seen, subinterpreters.InterpreterError("why")))
-        assert stays_out(sys.modules)
-        """
-    assert script.ok(source) == "('InterpreterError', 'why', True)\n"
-
-
 class TestChains:
     def test_cycles_of_contexts(self, far, original):
         for back in (

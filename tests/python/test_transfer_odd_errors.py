@@ -172,3 +172,23 @@ def test_that_refuses_attributes_keeps_its_cause(script):
         assert repr(back.__cause__) == "ValueError('v')"
         assert back.__suppress_context__
         """)
+
+
+def test_static_class_is_not_looked_for_by_name(script):
+    """Not imported, that is: where memory is short an import may not come back."""
+    source = """
+        import sys
+        import subinterpreters
+
+        def seen(error):
+            import sys
+            return type(error).__name__, str(error), stays_out(sys.modules)
+
+        def stays_out(modules):
+            return "concurrent.interpreters" not in modules
+
+        there = subinterpreters.create()
+        print(there.call(seen, subinterpreters.InterpreterError("why")))
+        assert stays_out(sys.modules)
+        """
+    assert script.ok(source) == "('InterpreterError', 'why', True)\n"
