@@ -175,6 +175,12 @@ wants_worker(sipy_pool *pool)
            si_task_queue_count(&pool->queue) > si_load_seq_cst(&pool->idle);
 }
 
+static void
+add_alive(sipy_pool *pool, int change) SI_REQUIRES(pool->mu)
+{
+    si_store_seq_cst(&pool->alive, si_load_relaxed(&pool->alive) + (uint32_t)change);
+}
+
 /* Lists worker, counted as idle. -> false: it is not wanted any more */
 static bool
 list_worker(sipy_pool *pool, sipy_worker *worker)
@@ -187,7 +193,7 @@ list_worker(sipy_pool *pool, sipy_worker *worker)
         si_store_release(&worker->listed, 1);
         worker->next = pool->workers;
         pool->workers = worker;
-        si_store_release(&pool->alive, si_load_relaxed(&pool->alive) + 1);
+        add_alive(pool, 1);
         bool leaving = pool->spare_cpu && si_load_relaxed(&pool->brief) != 0;
         si_store_relaxed(&worker->leaving, leaving);
         (void)si_add_seq_cst(&pool->leaving, leaving);
@@ -233,7 +239,7 @@ unlist(sipy_pool *pool, sipy_worker *worker) SI_REQUIRES(pool->mu)
     si_store_release(&worker->listed, 0);
     (void)si_sub_seq_cst(&pool->leaving, si_load_relaxed(&worker->leaving));
     add_past(pool, worker);
-    si_store_seq_cst(&pool->alive, si_load_relaxed(&pool->alive) - 1);
+    add_alive(pool, -1);
     return true;
 }
 
@@ -351,6 +357,7 @@ sipy_pool_give_up(sipy_pool *pool, sipy_job *job, const sipy_interp *interp, uin
     bool mine = worker != NULL && si_task_claim(&job->task);
     if (mine) {
         pool->replaced++;
+        add_alive(pool, 1); /* for a pool is not gone before its jobs have ended */
         (void)unlist(pool, worker);
     }
     si_mutex_unlock(&pool->mu);
@@ -360,6 +367,9 @@ sipy_pool_give_up(sipy_pool *pool, sipy_job *job, const sipy_interp *interp, uin
     if (mine) {
         job->outcome = SIPY_TIMED_OUT;
         si_task_finish(&job->task, SI_TASK_DONE);
+        si_mutex_lock(&pool->mu);
+        add_alive(pool, -1);
+        si_mutex_unlock(&pool->mu);
         after_unlisting(pool);
     }
     return mine;
