@@ -1,6 +1,6 @@
 /* keeper.c — the thread that watches over timeouts; see pool.h.
  *
- * One per pool, started by the first job that has a timeout. It needs no interpreter. When
+ * One per pool, started with the first job that has a timeout. It needs no interpreter. When
  * a job's time is over it interrupts that run; if the same run goes on STUCK_NS later, the
  * worker is stuck in C, or code there refuses to stop: then the job is ended, the worker is
  * taken off the pool and another one takes its place. The stuck thread ends by itself once
@@ -99,6 +99,24 @@ keeper_main(void *arg)
     sipy_pool_drop(pool);
 }
 
+si_status
+sipy_keeper_start(sipy_pool *pool)
+{
+    si_status status = SI_OK;
+    si_mutex_lock(&pool->mu);
+    if (!pool->keeper_runs) {
+        /* Inside, so that nobody counts on a thread that does not come to be. */
+        sipy_pool_hold(pool);
+        status = si_thread_start(keeper_main, pool, "timeouts");
+        pool->keeper_runs = status == SI_OK;
+    }
+    si_mutex_unlock(&pool->mu);
+    if (status != SI_OK) {
+        sipy_pool_drop(pool);
+    }
+    return status;
+}
+
 void
 sipy_keeper_expect(sipy_pool *pool, int64_t due_ns)
 {
@@ -107,24 +125,11 @@ sipy_keeper_expect(sipy_pool *pool, int64_t due_ns)
     }
     bool kick = false;
     si_mutex_lock(&pool->mu);
-    bool start = !pool->keeper_runs;
-    pool->keeper_runs = true;
     si_store_seq_cst(&pool->keeper_next_ns, due_ns);
     si_waiter *keeper = pool->keeper;
     kick = keeper != NULL && si_waiter_signal(keeper);
     si_mutex_unlock(&pool->mu);
     if (kick) {
         si_waiter_kick(keeper);
-    }
-    if (!start) {
-        return;
-    }
-    sipy_pool_hold(pool);
-    if (si_thread_start(keeper_main, pool, "timeouts") != SI_OK) {
-        sipy_pool_drop(pool);
-        si_mutex_lock(&pool->mu);
-        pool->keeper_runs = false;
-        si_store_seq_cst(&pool->keeper_next_ns, SI_FOREVER);
-        si_mutex_unlock(&pool->mu);
     }
 }

@@ -232,7 +232,12 @@ sipy_worker_here(void);
 bool
 sipy_worker_enter(sipy_worker *worker);
 
-/* Has the keeper look at the workers at due_ns at the latest; starts it if need be. */
+/* Starts the keeper unless it runs: before a job with a timeout is queued. Any thread that
+ * holds a reference to the pool. -> SI_OK | SI_NOMEM | SI_SYSTEM: no thread */
+SI_NODISCARD si_status
+sipy_keeper_start(sipy_pool *pool);
+
+/* Has the keeper, which runs, look at the workers at due_ns at the latest. */
 void
 sipy_keeper_expect(sipy_pool *pool, int64_t due_ns);
 

@@ -162,14 +162,10 @@ wait_for_room(const sipy_state *state, sipy_pool *pool)
                : 0;
 }
 
-/* Gets job a worker, or takes it back. -> 0 | -1 with an exception */
+/* -> -1 with an exception */
 static int
-find_worker(sipy_pool *pool, sipy_job *job)
+no_thread(si_status status)
 {
-    si_status status = sipy_pool_grow(pool);
-    if (SI_LIKELY(status == SI_OK) || !sipy_pool_retract(pool, job)) {
-        return 0;
-    }
     if (status == SI_NOMEM) {
         PyErr_NoMemory();
     }
@@ -179,10 +175,25 @@ find_worker(sipy_pool *pool, sipy_job *job)
     return -1;
 }
 
+/* Gets job a worker, or takes it back. -> 0 | -1 with an exception */
+static int
+find_worker(sipy_pool *pool, sipy_job *job)
+{
+    si_status status = sipy_pool_grow(pool);
+    if (SI_LIKELY(status == SI_OK) || !sipy_pool_retract(pool, job)) {
+        return 0;
+    }
+    return no_thread(status);
+}
+
 /* An event loop must not wait for room (awaited): its calls are queued beyond the limit. */
 static int
 enqueue(sipy_state *state, sipy_pool *pool, sipy_job *job, bool awaited)
 {
+    si_status kept = job->timeout_ns == 0 ? SI_OK : sipy_keeper_start(pool);
+    if (kept != SI_OK) {
+        return no_thread(kept);
+    }
     for (;;) {
         job->submitted_ns = si_now_ns();
         switch (awaited ? si_task_queue_put_over(&pool->queue, &job->task)

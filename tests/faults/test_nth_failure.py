@@ -310,6 +310,33 @@ def test_a_task_that_counts_on_a_thread_that_is_refused(script, failing, again):
     assert done.stdout == f"can't start new thread\n{end}\n"
 
 
+def test_a_timeout_that_nobody_would_watch_over(script, failing):
+    done = script.run(
+        """
+        import ctypes, subinterpreters, time
+        faults = ctypes.CDLL(None)
+        pool = subinterpreters.InterpreterPoolExecutor(1)
+        assert pool.submit(abs, -1).result() == 1
+        timed = pool.options(timeout=0.001)
+        assert faults.fail_all_threads(1) == 0
+        try:
+            timed.submit(time.sleep, 60)
+        except RuntimeError as error:
+            print(error)
+        assert pool.submit(abs, -2).result() == 2
+        faults.fail_all_threads(0)
+        try:
+            timed.submit(time.sleep, 60).result()
+        except TimeoutError:
+            print('in time')
+        """,
+        env=failing,
+        timeout=20,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout == "can't start new thread\nin time\n"
+
+
 # Those that run Python code of CPython that does not survive this: os.fork() goes on
 # without the functions that were to be called before, threading (which captures use)
 # and asyncio leave threads and event loops that are half made.
