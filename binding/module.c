@@ -77,13 +77,12 @@ PyDoc_STRVAR(
     "resized, until what this returned and all that arrived are gone. Raises\n"
     "TypeError for what has no buffer, for memory of objects and for subclasses of\n"
     "numpy.ndarray that add to it.");
-PyDoc_STRVAR(
-    create_queue_doc,
-    "create_queue($module, /, maxsize=0, *, unbounditems=None)\n--\n\n"
-    "Make a new Queue for any interpreters.\n\n"
-    "maxsize: how many items it holds; 0 or less: any number. unbounditems: what\n"
-    "becomes of items whose interpreter ends (UNBOUND, UNBOUND_ERROR,\n"
-    "UNBOUND_REMOVE; None: UNBOUND). Raises NotImplementedError for another value.");
+PyDoc_STRVAR(create_queue_doc,
+             "create_queue($module, /, maxsize=0, *, unbounditems=UNBOUND)\n--\n\n"
+             "Make a new Queue for any interpreters.\n\n"
+             "maxsize: how many items it holds; 0 or less: any number. unbounditems: what\n"
+             "becomes of items whose interpreter ends (UNBOUND, UNBOUND_ERROR,\n"
+             "UNBOUND_REMOVE). Raises NotImplementedError for another value.");
 PyDoc_STRVAR(keep_ready_doc,
              "keep_ready($module, /, n=1, *, preload=())\n--\n\n"
              "Keep n interpreters ready in the background, for create() to hand out.\n\n"

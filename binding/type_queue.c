@@ -112,8 +112,7 @@ sipy_queue_create(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
             return NULL;
         }
     }
-    if (given[1] != NULL && given[1] != Py_None &&
-        sipy_unbound_policy(state, given[1], &policy) < 0) {
+    if (given[1] != NULL && sipy_unbound_policy(state, given[1], &policy) < 0) {
         return NULL;
     }
     si_channel *channel;
