@@ -10,6 +10,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 
 import pytest
 import subinterpreters
@@ -76,13 +77,20 @@ def pytest_runtest_makereport(item, call):
     return report
 
 
+def interpreters_but(ids):
+    return [i for i in subinterpreters.list_all() if i.id not in ids]
+
+
 @pytest.fixture(autouse=True)
 def no_interpreter_left(request):
     """Each test ends with the interpreters that it began with."""
     before = {i.id for i in subinterpreters.list_all()}
     yield
     gc.collect()
-    left = [i for i in subinterpreters.list_all() if i.id not in before]
+    # A pool does not wait for the workers that it gave up.
+    end = time.monotonic() + 10
+    while (left := interpreters_but(before)) and time.monotonic() < end:
+        threading.Event().wait(0.01)
     for interp in left:
         with contextlib.suppress(subinterpreters.InterpreterError):
             interp.close()

@@ -15,7 +15,7 @@ from common import CHECKOUT, WORK, ToolError, remove, run_group
 from environment import Environment
 from outcome import Outcome, from_junit, from_total, skip
 
-PYTEST_LIMIT = 20 * 60
+PYTEST_LIMIT = 25 * 60
 # So many failures may be a busy machine's doing (a time limit, a clock): each is tried
 # once more, alone, and told. More are no accident.
 FEW_FAILURES = 3
