@@ -1,10 +1,10 @@
 /* keeper.c — the thread that watches over timeouts; see pool.h.
  *
  * One per pool, started with the first job that has a timeout. It needs no interpreter.
- * When a job's time is over it interrupts that run; if the same run goes on STUCK_NS later,
- * the worker is stuck in C, or code there refuses to stop: then the job is ended, the worker
- * is taken off the pool and another one takes its place. The stuck thread ends by itself
- * once its call returns.
+ * When a job's time is over it interrupts that run; if the same run goes on STUCK_NS
+ * later, the worker is stuck in C, or code there refuses to stop: then the job is ended,
+ * the worker is taken off the pool and another one takes its place. The stuck thread ends
+ * by itself once its call returns.
  */
 #include "binding/pool/pool.h"
 
