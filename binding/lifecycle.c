@@ -426,15 +426,16 @@ end(sipy_interp *interp, attempt *a)
     return result;
 }
 
-bool
+void
 sipy_interp_end_detached(sipy_interp *interp)
 {
-    attempt a = {.limits = &patient};
-    bool ended = end(interp, &a) == ENDED;
-    if (!ended) {
-        si_gate_reopen(&interp->gate);
+    while (si_gate_drain(&interp->gate, SI_FOREVER) != SI_OK) {
+        /* Signals are no business of this. */
     }
-    return ended;
+    attempt a = {.limits = &patient};
+    if (end(interp, &a) != ENDED) {
+        si_gate_reopen(&interp->gate); /* threads are in the way: the exit ends it */
+    }
 }
 
 bool

@@ -22,9 +22,10 @@ sipy_interp_create(sipy_state *state, bool private_copies);
 int
 sipy_interp_end(const sipy_state *state, sipy_interp *interp, const sipy_patience *limits);
 
-/* As sipy_interp_end for a thread that is attached to no interpreter. Sets no exception.
- * -> whether it has ended */
-bool
+/* Waits until an interpreter, whose gate this thread has closed, is left by all, and ends
+ * it; if threads are in the way it is open again. For a thread that is attached to no
+ * interpreter. Sets no exception. */
+void
 sipy_interp_end_detached(sipy_interp *interp);
 
 /* As sipy_interp_end when the process exits. Sets no exception. -> whether it has ended; if

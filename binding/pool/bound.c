@@ -81,10 +81,7 @@ drop_handle(sipy_interp *interp)
         si_gate_close(&interp->gate, true) != SI_OK) {
         return;
     }
-    while (si_gate_drain(&interp->gate, SI_FOREVER) != SI_OK) {
-        /* Signals are no business of this thread. */
-    }
-    (void)sipy_interp_end_detached(interp); /* if threads are in the way: the exit does */
+    sipy_interp_end_detached(interp);
 }
 
 void

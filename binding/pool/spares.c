@@ -75,10 +75,7 @@ throw_away(sipy_interp *interp)
 {
     if (si_gate_close(&interp->gate, true) == SI_OK) {
         PyThreadState *caller = sipy_detach();
-        while (si_gate_drain(&interp->gate, SI_FOREVER) != SI_OK) {
-            /* Signals are looked at later. */
-        }
-        (void)sipy_interp_end_detached(interp);
+        sipy_interp_end_detached(interp);
         sipy_reattach(caller);
     }
     (void)si_sub_acq_rel(&interp->handles, 1);

@@ -50,16 +50,6 @@ sipy_worker_enter(sipy_worker *worker)
     return true;
 }
 
-/* The interpreter, whose gate this thread has closed, ends. Not attached. */
-static void
-end_closed(sipy_interp *interp)
-{
-    while (si_gate_drain(&interp->gate, SI_FOREVER) != SI_OK) {
-        /* Signals are no business of this thread. */
-    }
-    (void)sipy_interp_end_detached(interp); /* if threads are in the way: the exit does */
-}
-
 /* --- opening ------------------------------------------------------------------------- */
 
 /* Makes the interpreter, attached to the owner inside an entry. -> NULL: failure filled */
@@ -188,7 +178,7 @@ open_worker(sipy_worker *worker)
     if (!sipy_worker_enter(worker)) { /* the exit ends it, say */
         break_pool(worker, &failure, "lost its interpreter");
         if (si_gate_close(&interp->gate, true) == SI_OK) {
-            end_closed(interp);
+            sipy_interp_end_detached(interp);
         }
         return false;
     }
@@ -337,7 +327,7 @@ close_interp(sipy_worker *worker)
     bool mine = si_gate_close(&interp->gate, false) == SI_OK;
     si_gate_leave_exclusive(&interp->gate);
     if (mine) {
-        end_closed(interp);
+        sipy_interp_end_detached(interp);
     }
 }
 
